@@ -1,0 +1,61 @@
+import type { Effect } from "effect"
+import { Context, Schema } from "effect"
+import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
+import type { InferenceTimeout, ModelCrashed, ModelOverloaded } from "../domain/inference/InferenceErrors.ts"
+import type { Tensor } from "../domain/inference/Tensor.ts"
+import type { Artifact, Sha256 } from "../domain/model/Artifact.ts"
+import type { ModelId } from "../domain/model/Model.ts"
+import type { Signature } from "../domain/model/Signature.ts"
+import type { VersionNumber } from "../domain/model/Version.ts"
+
+/** The model itself is at fault, and its uploader can mend it: a stable `code` and what to do about it. */
+export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefused", {
+  code: Schema.Literals([
+    "empty_file",
+    "not_onnx",
+    "truncated",
+    "unsupported_ir_version",
+    "unsupported_opset",
+    "unsupported_operator",
+    "custom_operator",
+    "external_data",
+    "invalid_graph",
+    "unsupported_type",
+    "dry_run_failed",
+    "conversion_failed",
+    "deadline_exceeded",
+    "memory_exceeded",
+    "crashed"
+  ]),
+  message: Schema.String
+}) {}
+
+/** What is served: a version's optimised artifact, known to every runtime by the model's id and the version's number. */
+export interface Deployment {
+  readonly modelId: ModelId
+  /** The model's name, for messages. */
+  readonly model: string
+  readonly version: VersionNumber
+  readonly artifact: Sha256
+  readonly signature: Signature
+}
+
+/** Opens and runs models, each in a process of its own with a deadline and a memory limit. */
+export class ModelRuntime extends Context.Service<ModelRuntime, {
+  /** Reads the signature and makes one dry run with small inputs. */
+  readonly validate: (artifact: Sha256) => Effect.Effect<Signature, ModelRefused | DependencyUnavailable>
+  /** Optimises the graph; the result is stored as an artifact of its own. */
+  readonly convert: (artifact: Sha256) => Effect.Effect<Artifact, ModelRefused | DependencyUnavailable>
+  /** Loads the model, warms it up and lets it answer a probe. Loading what is loaded already changes nothing. */
+  readonly deploy: (deployment: Deployment) => Effect.Effect<void, ModelRefused | DependencyUnavailable>
+  /** Runs the model on tensors that fit its signature, loading it first where needed. */
+  readonly infer: (
+    deployment: Deployment,
+    inputs: ReadonlyArray<Tensor>
+  ) => Effect.Effect<
+    ReadonlyArray<Tensor>,
+    InferenceTimeout | ModelCrashed | ModelOverloaded | DependencyUnavailable
+  >
+  /** Ends the model's process; a model that is not loaded is none to end. */
+  readonly unload: (modelId: ModelId, version: VersionNumber) => Effect.Effect<void>
+}>()("maas/services/ModelRuntime") {}
