@@ -1,0 +1,70 @@
+import { Clock, Context, DateTime, Effect, Layer, Redacted } from "effect"
+import { Hex } from "effect/encoding"
+import { Principal, Unauthenticated } from "../domain/access/Principal.ts"
+import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
+import type { ApiKeyRecord } from "./ApiKeyRepository.ts"
+import { ApiKeyRepository } from "./ApiKeyRepository.ts"
+import { KeyDigest } from "./KeyDigest.ts"
+
+/** How long a key that was found good is believed so, in milliseconds: the longest that a revoked one may still work. */
+const cacheMillis = 5_000
+const cacheSize = 1_000
+
+/** Tells from the secret of a request who calls. */
+export class Authenticator extends Context.Service<Authenticator, {
+  readonly authenticate: (
+    secret: Redacted.Redacted
+  ) => Effect.Effect<Principal, Unauthenticated | DependencyUnavailable>
+  /** Forgets every key that was found good, so that the next call looks anew. */
+  readonly forget: Effect.Effect<void>
+}>()("maas/services/Authenticator") {
+  static readonly layer = Layer.effect(
+    Authenticator,
+    Effect.gen(function*() {
+      const repository = yield* ApiKeyRepository
+      const digests = yield* KeyDigest
+      const believed = new Map<string, { readonly principal: Principal; readonly until: number }>()
+      let epoch = 0
+
+      const isGood = ({ key }: ApiKeyRecord, now: number) =>
+        key.revokedAt === null && (key.expiresAt === null || DateTime.toEpochMillis(key.expiresAt) > now)
+
+      const lookUp = Effect.fn("Authenticator.lookUp")(function*(digest: Uint8Array, cacheKey: string) {
+        const before = epoch
+        const found = yield* repository.findByDigest(digest)
+        const now = yield* Clock.currentTimeMillis
+        if (found === undefined || !digests.equal(found.digest, digest) || !isGood(found, now)) {
+          return yield* new Unauthenticated()
+        }
+        const { id, name, scopes, expiresAt } = found.key
+        const principal = new Principal({ keyId: id, name, scopes })
+        if (believed.size >= cacheSize) believed.clear()
+        if (before === epoch) {
+          const until = Math.min(now + cacheMillis, expiresAt === null ? Infinity : DateTime.toEpochMillis(expiresAt))
+          believed.set(cacheKey, { principal, until })
+        }
+        return principal
+      })
+
+      const authenticate = Effect.fnUntraced(function*(secret: Redacted.Redacted) {
+        const text = Redacted.value(secret)
+        // What can't be a key needs no database to be refused
+        if (!text.startsWith("maas_") || text.length > 200) return yield* new Unauthenticated()
+        const digest = digests.digest(text)
+        const cacheKey = Hex.encode(digest)
+        const hit = believed.get(cacheKey)
+        return hit !== undefined && hit.until > (yield* Clock.currentTimeMillis)
+          ? hit.principal
+          : yield* lookUp(digest, cacheKey)
+      })
+
+      return Authenticator.of({
+        authenticate,
+        forget: Effect.sync(() => {
+          epoch++
+          believed.clear()
+        })
+      })
+    })
+  )
+}

@@ -1,0 +1,27 @@
+import type { Effect } from "effect"
+import { Context } from "effect"
+import type { ApiKeyId } from "../domain/access/ApiKey.ts"
+import type { IdempotencyKey, IdempotencyKeyInUse, IdempotencyKeyReused } from "../domain/access/Idempotency.ts"
+import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
+
+/** An answer as it is kept, to be given again. */
+export interface KeptAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+/** Gives the same request of the same caller the same answer, and one effect. */
+export class Idempotency extends Context.Service<Idempotency, {
+  /**
+   * Runs `request` unless it was run before; `fingerprint` tells whether it is the same one. What `request` writes to
+   * the database is committed together with its answer, so that a process that ends in between has done neither. A
+   * failure is not kept: the caller may try again with the same key.
+   */
+  readonly run: <E, R>(
+    wish: { readonly caller: ApiKeyId; readonly key: IdempotencyKey; readonly fingerprint: string },
+    request: Effect.Effect<KeptAnswer, E, R>
+  ) => Effect.Effect<KeptAnswer, E | IdempotencyKeyReused | IdempotencyKeyInUse | DependencyUnavailable, R>
+  /** Forgets the answers that are older than they are kept. */
+  readonly expire: Effect.Effect<void, DependencyUnavailable>
+}>()("maas/services/Idempotency") {}

@@ -1,0 +1,54 @@
+import { Context, Effect, Layer } from "effect"
+import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
+import type {
+  InferenceTimeout,
+  InvalidTensors,
+  ModelCrashed,
+  ModelOverloaded
+} from "../domain/inference/InferenceErrors.ts"
+import type { StatedTensor } from "../domain/inference/SignatureCheck.ts"
+import { checkInputs } from "../domain/inference/SignatureCheck.ts"
+import type { Tensor } from "../domain/inference/Tensor.ts"
+import type { Unresolved, VersionChoice } from "./Deployments.ts"
+import { Deployments } from "./Deployments.ts"
+import type { ModelRef } from "./ModelRepository.ts"
+import type { Deployment } from "./ModelRuntime.ts"
+import { ModelRuntime } from "./ModelRuntime.ts"
+
+export interface Answer {
+  readonly deployment: Deployment
+  readonly outputs: ReadonlyArray<Tensor>
+}
+
+/** Lets a model answer. A request that does not fit the model's signature never reaches it. */
+export class Inference extends Context.Service<Inference, {
+  readonly infer: (
+    ref: ModelRef,
+    choice: VersionChoice,
+    inputs: ReadonlyArray<StatedTensor>
+  ) => Effect.Effect<
+    Answer,
+    | Unresolved
+    | InvalidTensors
+    | InferenceTimeout
+    | ModelCrashed
+    | ModelOverloaded
+    | DependencyUnavailable
+  >
+}>()("maas/services/Inference") {
+  static readonly layer = Layer.effect(
+    Inference,
+    Effect.gen(function*() {
+      const deployments = yield* Deployments
+      const runtime = yield* ModelRuntime
+
+      return Inference.of({
+        infer: Effect.fnUntraced(function*(ref, choice, inputs) {
+          const deployment = yield* deployments.resolve(ref, choice)
+          const tensors = yield* Effect.fromResult(checkInputs(inputs, deployment.signature))
+          return { deployment, outputs: yield* runtime.infer(deployment, tensors) }
+        })
+      })
+    })
+  )
+}
