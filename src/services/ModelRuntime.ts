@@ -1,12 +1,13 @@
-import type { Effect } from "effect"
+import type { Effect, Scope } from "effect"
 import { Context, Schema } from "effect"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import type { InferenceTimeout, ModelCrashed, ModelOverloaded } from "../domain/inference/InferenceErrors.ts"
 import type { Tensor } from "../domain/inference/Tensor.ts"
-import type { Artifact, Sha256 } from "../domain/model/Artifact.ts"
+import type { Sha256 } from "../domain/model/Artifact.ts"
 import type { ModelId } from "../domain/model/Model.ts"
 import type { Signature } from "../domain/model/Signature.ts"
 import type { VersionNumber } from "../domain/model/Version.ts"
+import type { StagedArtifact } from "./ArtifactStore.ts"
 
 /** The model itself is at fault, and its uploader can mend it: a stable `code` and what to do about it. */
 export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefused", {
@@ -44,8 +45,10 @@ export interface Deployment {
 export class ModelRuntime extends Context.Service<ModelRuntime, {
   /** Reads the signature and makes one dry run with small inputs. */
   readonly validate: (artifact: Sha256) => Effect.Effect<Signature, ModelRefused | DependencyUnavailable>
-  /** Optimises the graph; the result is stored as an artifact of its own. */
-  readonly convert: (artifact: Sha256) => Effect.Effect<Artifact, ModelRefused | DependencyUnavailable>
+  /** Optimises the graph; the result is staged, to be published in the transaction that refers to it. */
+  readonly convert: (
+    artifact: Sha256
+  ) => Effect.Effect<StagedArtifact, ModelRefused | DependencyUnavailable, Scope.Scope>
   /** Loads the model, warms it up and lets it answer a probe. Loading what is loaded already changes nothing. */
   readonly deploy: (deployment: Deployment) => Effect.Effect<void, ModelRefused | DependencyUnavailable>
   /** Runs the model on tensors that fit its signature, loading it first where needed. */

@@ -7,6 +7,7 @@ import type { VersionRecord } from "./ModelRepository.ts"
 import { ModelRepository } from "./ModelRepository.ts"
 import type { ModelRefused } from "./ModelRuntime.ts"
 import { ModelRuntime } from "./ModelRuntime.ts"
+import { Transaction } from "./Transaction.ts"
 import { VersionMoves } from "./VersionMoves.ts"
 
 /** Validates, converts and deploys what was uploaded: the work that each state of a version waits for. */
@@ -23,56 +24,63 @@ export class Pipeline extends Context.Service<Pipeline, {
       const repository = yield* ModelRepository
       const runtime = yield* ModelRuntime
       const moves = yield* VersionMoves
+      const transaction = yield* Transaction
 
-      const refusal = ({ code, message }: ModelRefused): Effect.Effect<Move> =>
-        Effect.succeed({ _tag: "fail", code, message })
+      /** Settles a version that somebody else may move, or remove, while its stage runs. */
+      const settle = Effect.fnUntraced(function*(record: VersionRecord, move: Move) {
+        const moved = yield* moves.move(record, move).pipe(Effect.catchTag("IllegalMove", Effect.die))
+        if (moved === undefined) {
+          yield* Effect.logInfo("A version was moved by somebody else while its stage ran").pipe(
+            Effect.annotateLogs({ model: record.model, version: record.version })
+          )
+        }
+      })
 
-      const validate = Effect.fn("validate")(function*(_: VersionRecord, { artifact }: Validating) {
+      const validate = Effect.fn("validate")(function*(record: VersionRecord, { artifact }: Validating) {
         const signature = yield* runtime.validate(artifact.sha256)
-        return { _tag: "validated", signature } satisfies Move
+        yield* settle(record, { _tag: "validated", signature })
       })
 
-      const convert = Effect.fn("convert")(function*(_: VersionRecord, { artifact }: Converting) {
-        const optimized = yield* runtime.convert(artifact.sha256)
-        return { _tag: "converted", optimized } satisfies Move
-      })
+      const convert = Effect.fn("convert")(function*(record: VersionRecord, { artifact }: Converting) {
+        const staged = yield* runtime.convert(artifact.sha256)
+        // Claimed before it is published, so that no sweep takes bytes that are about to be referred to
+        yield* transaction.run(Effect.all([
+          repository.claimArtifact(staged.artifact),
+          staged.publish,
+          settle(record, { _tag: "converted", optimized: staged.artifact })
+        ], { discard: true }))
+      }, Effect.scoped)
 
       const deploy = Effect.fn("deploy")(function*(record: VersionRecord, { optimized, signature }: Deploying) {
         const { modelId, model, version } = record
         yield* runtime.deploy({ modelId, model, version, artifact: optimized.sha256, signature })
-        return { _tag: "deployed" } satisfies Move
+        yield* settle(record, { _tag: "deployed" })
       })
 
-      const work = (record: VersionRecord): Effect.Effect<Move | undefined, DependencyUnavailable> => {
+      const work = (record: VersionRecord): Effect.Effect<void, ModelRefused | DependencyUnavailable> => {
         switch (record.state.status) {
           case "uploaded":
-            return Effect.succeed({ _tag: "startValidation" })
+            return settle(record, { _tag: "startValidation" })
           case "validating":
-            return Effect.catchTag(validate(record, record.state), "ModelRefused", refusal)
+            return validate(record, record.state)
           case "converting":
-            return Effect.catchTag(convert(record, record.state), "ModelRefused", refusal)
+            return convert(record, record.state)
           case "deploying":
-            return Effect.catchTag(deploy(record, record.state), "ModelRefused", refusal)
+            return deploy(record, record.state)
           case "awaiting_upload":
           case "ready":
           case "failed":
           case "retired":
-            return Effect.undefined
+            return Effect.void
         }
       }
 
       const advance = Effect.fn("Pipeline.advance")(function*(modelId: ModelId, version: VersionNumber) {
         const record = yield* repository.findVersion(modelId, version)
         if (record === undefined) return
-        const move = yield* work(record)
-        if (move === undefined) return
-        if (move._tag === "converted") yield* repository.claimArtifact(move.optimized)
-        const moved = yield* moves.move(record, move).pipe(Effect.catchTag("IllegalMove", Effect.die))
-        if (moved === undefined) {
-          yield* Effect.logInfo("A version was moved by somebody else while its stage ran").pipe(
-            Effect.annotateLogs({ model: record.model, version })
-          )
-        }
+        yield* work(record).pipe(
+          Effect.catchTag("ModelRefused", ({ code, message }) => settle(record, { _tag: "fail", code, message }))
+        )
       })
 
       return Pipeline.of({ advance })

@@ -257,12 +257,10 @@ export const encodeData = ({ data, datatype }: Pick<Tensor, "data" | "datatype">
 }
 
 const floats = (values: Float16Array | Float32Array | Float64Array): string => {
-  const text: Array<string> = new Array(values.length)
+  const text: Array<string> = []
   for (let index = 0; index < values.length; index++) {
     const value = values[index] ?? Number.NaN
-    text[index] = Number.isFinite(value)
-      ? Object.is(value, -0) ? "-0.0" : String(value)
-      : `"${String(value)}"`
+    text.push(Number.isFinite(value) ? Object.is(value, -0) ? "-0.0" : String(value) : `"${String(value)}"`)
   }
   return `[${text.join(",")}]`
 }

@@ -1,0 +1,69 @@
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { AliasName } from "../domain/model/Model.ts"
+import { VersionNumber } from "../domain/model/Version.ts"
+import { Authorization, RequestCheck, RequiredScope } from "./Authorization.ts"
+import { idempotencyHeader, ModelRef } from "./Parameters.ts"
+import * as Problems from "./Problems.ts"
+
+const Dimension = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
+/** `data` is checked against the model's signature, element by element, not here. */
+export const InputTensor = Schema.Struct({
+  name: Schema.String.check(Schema.isMaxLength(1_000)),
+  shape: Schema.Array(Dimension).check(Schema.isMaxLength(32)),
+  datatype: Schema.String.check(Schema.isMaxLength(16)),
+  data: Schema.Unknown
+})
+
+export const Parameters = Schema.Record(Schema.String, Schema.Unknown)
+
+export const OutputTensor = Schema.Struct({
+  name: Schema.String,
+  shape: Schema.Array(Schema.Int),
+  datatype: Schema.String,
+  data: Schema.Array(Schema.Unknown)
+})
+
+export const InferenceRequest = Schema.Struct({
+  model: ModelRef,
+  version: Schema.optionalKey(VersionNumber),
+  alias: Schema.optionalKey(AliasName),
+  inputs: Schema.Array(InputTensor).check(Schema.isMaxLength(1_000)),
+  parameters: Schema.optionalKey(Parameters)
+}).check(
+  Schema.makeFilter((request) =>
+    "version" in request && "alias" in request ? "either a version or an alias, not both" : undefined
+  )
+).annotate({ identifier: "InferenceRequest" })
+
+export const InferenceAnswer = Schema.Struct({
+  model: Schema.String,
+  version: VersionNumber,
+  outputs: Schema.Array(OutputTensor)
+}).annotate({ identifier: "InferenceAnswer" })
+
+const infer = HttpApiEndpoint.post("infer", "/", {
+  headers: idempotencyHeader,
+  payload: InferenceRequest,
+  success: InferenceAnswer,
+  error: [
+    Problems.modelNotFound,
+    Problems.versionNotFound,
+    Problems.aliasNotFound,
+    Problems.versionNotReady,
+    Problems.noVersionReady,
+    Problems.invalidTensors,
+    Problems.inferenceTimeout,
+    Problems.modelCrashed,
+    Problems.modelOverloaded,
+    ...Problems.idempotency
+  ]
+}).annotate(RequiredScope, "inference")
+
+export class InferenceApi extends HttpApiGroup.make("inference")
+  .add(infer)
+  .prefix("/api/v1/inference")
+  .middleware(RequestCheck)
+  .middleware(Authorization)
+{}

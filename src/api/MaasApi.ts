@@ -1,0 +1,22 @@
+import { HttpApi, OpenApi } from "effect/http-api"
+import { InferenceApi } from "./InferenceApi.ts"
+import { KeysApi } from "./KeysApi.ts"
+import { ModelsApi } from "./ModelsApi.ts"
+import { OpenInferenceApi, OpenInferenceServerApi } from "./OpenInferenceApi.ts"
+import { OperationsApi } from "./OperationsApi.ts"
+import { VersionsApi } from "./VersionsApi.ts"
+
+/** The public API. */
+export class MaasApi extends HttpApi.make("maas")
+  .add(ModelsApi, VersionsApi, InferenceApi, OpenInferenceApi, OpenInferenceServerApi, KeysApi, OperationsApi)
+  // Every mistake of a request is told at once, and what is not known is refused
+  .annotate(HttpApi.PayloadParseOptions, { errors: "all", onExcessProperty: "error" })
+  .annotate(HttpApi.ParamsParseOptions, { errors: "all" })
+  .annotate(HttpApi.QueryParseOptions, { errors: "all", onExcessProperty: "error" })
+  .annotate(HttpApi.HeadersParseOptions, { errors: "all" })
+  .annotateMerge(OpenApi.annotations({
+    title: "MaaS",
+    version: "1",
+    description: "Upload an ONNX model; it is validated, optimised and deployed in the background, and answers."
+  }))
+{}

@@ -1,0 +1,24 @@
+import { Effect, Schema, SchemaIssue, SchemaTransformation } from "effect"
+import { HttpApiSchema } from "effect/http-api"
+
+/** What the Open Inference Protocol answers where something went wrong. */
+export const OpenInferenceErrorBody = Schema.Struct({ error: Schema.String }).annotate({
+  identifier: "OpenInferenceError"
+})
+
+/** How an error of the domain looks under `/v2`: its message, with this status. */
+export const openInferenceError = <S extends Schema.Constraint & { readonly Type: { readonly message: string } }>(
+  error: S,
+  status: number
+) =>
+  OpenInferenceErrorBody.pipe(
+    Schema.decodeTo(
+      Schema.toType(error),
+      SchemaTransformation.transformEffect<S["Type"], typeof OpenInferenceErrorBody.Type>({
+        decode: (body, options) =>
+          Effect.fail(new SchemaIssue.Forbidden({ message: "an error is only written" }, body, options)),
+        encode: ({ message }) => Effect.succeed({ error: message })
+      })
+    ),
+    HttpApiSchema.status(status)
+  )

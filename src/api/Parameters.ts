@@ -1,0 +1,24 @@
+import { Schema } from "effect"
+import { IdempotencyKey } from "../domain/access/Idempotency.ts"
+import { ModelId } from "../domain/model/Model.ts"
+import { VersionNumber } from "../domain/model/Version.ts"
+import { cursorOf, PageLimit } from "../domain/paging/Cursor.ts"
+
+/** A model's name or id in a path. */
+export const ModelRef = Schema.String.check(Schema.isBetweenLength(1, 63))
+export const VersionInPath = Schema.FiniteFromString.pipe(Schema.decodeTo(VersionNumber))
+
+export const modelPath = { model: ModelRef }
+export const versionPath = { model: ModelRef, version: VersionInPath }
+
+export const page = <Position extends Schema.Constraint>(position: Position) => ({
+  limit: Schema.optionalKey(PageLimit),
+  cursor: Schema.optionalKey(cursorOf(position))
+})
+export const modelPage = page(ModelId)
+export const versionPage = page(VersionNumber)
+
+export const idempotencyHeader = { "idempotency-key": Schema.optionalKey(IdempotencyKey) }
+
+/** An entity tag of a model: its revision in quotes (RFC 9110, section 8.8.3). */
+export const ModelEtag = Schema.TemplateLiteralParser(["\"", Schema.FiniteFromString.check(Schema.isInt()), "\""])
