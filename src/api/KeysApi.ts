@@ -9,7 +9,7 @@ import * as Problems from "./Problems.ts"
 const keyPath = { id: ApiKeyId }
 
 /** `key` is the secret; it is shown here and never again. */
-const NewApiKey = Schema.Struct({
+export const NewApiKey = Schema.Struct({
   id: ApiKeyId,
   name: ApiKeyName,
   scopes: Schema.Array(Scope),

@@ -17,7 +17,8 @@ const add = HttpApiEndpoint.post("add", "/", {
   params: modelPath,
   headers: idempotencyHeader,
   payload: [
-    Schema.Struct({}),
+    // A request without a body is one with nothing to say
+    Schema.NullOr(Schema.Record(Schema.String, Schema.Never)),
     Schema.Struct({ file: Schema.String }).pipe(HttpApiSchema.asMultipartStream())
   ],
   success: VersionView.pipe(HttpApiSchema.status(201)),

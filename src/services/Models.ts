@@ -31,15 +31,15 @@ export class Models extends Context.Service<Models, {
   ) => Effect.Effect<ModelRecord, ModelNameTaken | DependencyUnavailable>
   readonly get: (ref: ModelRef) => Effect.Effect<ModelRecord, ModelNotFound | DependencyUnavailable>
   readonly list: ModelRepository["Service"]["list"]
-  /** `revision`, where given, is the one that the caller has read. */
+  /** `revisions`, where given, are those that the caller would change: any other has been changed meanwhile. */
   readonly update: (
     ref: ModelRef,
     patch: ModelPatch,
-    revision: number | undefined
+    revisions: ReadonlyArray<number> | undefined
   ) => Effect.Effect<ModelRecord, ModelNotFound | ModelChanged | DependencyUnavailable>
   readonly remove: (
     ref: ModelRef,
-    revision: number | undefined
+    revisions: ReadonlyArray<number> | undefined
   ) => Effect.Effect<void, ModelNotFound | ModelChanged | DependencyUnavailable>
   /** Points the alias at a version that is `ready`. */
   readonly setAlias: (
@@ -66,9 +66,9 @@ export class Models extends Context.Service<Models, {
       })
 
       /** The model, held against changes by others until the transaction ends. */
-      const hold = Effect.fnUntraced(function*(ref: ModelRef, revision: number | undefined) {
+      const hold = Effect.fnUntraced(function*(ref: ModelRef, revisions: ReadonlyArray<number> | undefined) {
         const found = (yield* repository.lock(ref)) ?? (yield* new ModelNotFound({ model: ref }))
-        return revision === undefined || revision === found.revision
+        return revisions === undefined || revisions.includes(found.revision)
           ? found
           : yield* new ModelChanged({ model: found.model.name })
       })
@@ -98,9 +98,9 @@ export class Models extends Context.Service<Models, {
       })
 
       const update = Effect.fn("Models.update")(
-        function*(ref: ModelRef, patch: ModelPatch, revision: number | undefined) {
+        function*(ref: ModelRef, patch: ModelPatch, revisions: ReadonlyArray<number> | undefined) {
           const now = yield* DateTime.now
-          const { model } = yield* hold(ref, revision)
+          const { model } = yield* hold(ref, revisions)
           yield* repository.update(model.id, {
             description: patch.description ?? model.description,
             tags: patch.tags ?? model.tags
@@ -112,8 +112,8 @@ export class Models extends Context.Service<Models, {
       )
 
       const remove = Effect.fn("Models.remove")(
-        function*(ref: ModelRef, revision: number | undefined) {
-          const { model } = yield* hold(ref, revision)
+        function*(ref: ModelRef, revisions: ReadonlyArray<number> | undefined) {
+          const { model } = yield* hold(ref, revisions)
           yield* repository.remove(model.id)
           yield* events.publish(model, [{ type: "model.deleted", data: {} }], yield* DateTime.now)
           yield* changes.announce(model.id)

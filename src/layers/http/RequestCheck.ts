@@ -1,6 +1,6 @@
+import type { Schema } from "effect"
 import { Effect, Layer, SchemaIssue } from "effect"
-import type { HttpApiError } from "effect/http-api"
-import { HttpApiMiddleware } from "effect/http-api"
+import { HttpApiError, HttpApiMiddleware } from "effect/http-api"
 import { OpenInferenceRequestCheck, RequestCheck } from "../../api/Authorization.ts"
 import { InvalidRequest } from "../../api/Problems.ts"
 
@@ -27,6 +27,10 @@ const toInvalidRequest = ({ kind, cause }: HttpApiError.HttpApiSchemaError) =>
       message: message.slice(0, 300)
     }))
   })
+
+/** For what a handler decodes itself. */
+export const invalidPayload = <A, R>(effect: Effect.Effect<A, Schema.SchemaError, R>) =>
+  Effect.mapError(HttpApiError.HttpApiSchemaError.wrap("Payload", effect), toInvalidRequest)
 
 const refuse = (error: HttpApiError.HttpApiSchemaError) =>
   // An answer that does not fit its own schema is this program's mistake

@@ -1,0 +1,96 @@
+import { Cause, Clock, Context, Effect, Option, Schema } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { ProblemFacts } from "../../api/Problem.ts"
+import { toResponse } from "../../api/Problem.ts"
+import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
+
+const isRequestId = Schema.is(Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,128}$/)))
+
+/** What to say where no endpoint has said it: the builder and the router answer with a bare status. */
+const facts: Readonly<Record<number, Omit<ProblemFacts, "status">>> = {
+  400: { code: "bad_request", title: "Bad request", detail: "The request can't be read" },
+  404: { code: "not_found", title: "Not found", detail: "There is nothing at this path: see /docs for what there is" },
+  405: { code: "method_not_allowed", title: "Method not allowed", detail: "This path does not take this method" },
+  413: { code: "body_too_large", title: "Body too large", detail: "The body is larger than this path takes" },
+  415: {
+    code: "unsupported_media_type",
+    title: "Unsupported media type",
+    detail: "This path does not take a body of this Content-Type: see /docs for what it takes"
+  },
+  500: {
+    code: "internal",
+    title: "Internal error",
+    detail: "Something went wrong here that is not your fault; the trace id helps to find it"
+  },
+  503: { code: "unavailable", title: "Temporarily unavailable", detail: "The server is shutting down: try again" }
+}
+
+const problemOf = (status: number, path: string) => {
+  const known = facts[status] ?? { code: `status_${status}`, title: `Status ${status}`, detail: `Status ${status}` }
+  return path.startsWith("/v2/") || path === "/v2"
+    ? Effect.succeed(HttpServerResponse.jsonUnsafe({ error: known.detail }, { status }))
+    : toResponse({ status, ...known })
+}
+
+/** Everything that tells what is wrong is JSON. */
+const isBare = ({ status, headers }: HttpServerResponse.HttpServerResponse): boolean =>
+  status >= 400 && !(headers["content-type"] ?? "").includes("json")
+
+/** An overlong body reaches handlers as a defect of the server's own kind. */
+const statusOf = (cause: Cause.Cause<unknown>): number => {
+  for (const reason of cause.reasons) {
+    const error = reason._tag === "Fail" ? reason.error : reason._tag === "Die" ? reason.defect : undefined
+    if (HttpServerError.isHttpServerError(error)) {
+      if (error.reason._tag === "RouteNotFound") return 404
+      if (error.reason._tag === "RequestParseError") {
+        return /too large|max(imum)? ?(body|bytes)|exceed/i.test(String(error.reason.cause)) ? 413 : 400
+      }
+    }
+  }
+  return Cause.hasInterruptsOnly(cause) ? 503 : 500
+}
+
+/**
+ * What surrounds every request: its id, its figures, and a problem for everything that went wrong without one.
+ */
+export const make = Effect.map(
+  Effect.all([HttpMetrics, SecureRandom.SecureRandom]),
+  ([metrics, random]) => <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+    Effect.gen(function*() {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const path = request.url.split("?", 1)[0] ?? ""
+      const given = request.headers["x-request-id"]
+      const requestId = given !== undefined && isRequestId(given) ? given : yield* random.uuidV4()
+      const started = yield* Clock.currentTimeNanos
+      metrics.requestStarted()
+
+      const answered = yield* app.pipe(
+        Effect.catchCause((cause) => {
+          const status = statusOf(cause)
+          return Effect.andThen(
+            status >= 500 && !Cause.hasInterruptsOnly(cause) ? Effect.logError("A request failed", cause) : Effect.void,
+            problemOf(status, path)
+          )
+        }),
+        Effect.filterOrElse((response) => !isBare(response), ({ status }) => problemOf(status, path)),
+        Effect.tap(({ status }) =>
+          Effect.contextWith((context) =>
+            Effect.map(
+              Clock.currentTimeNanos,
+              (now) => metrics.observe(request.method, patternOf(context), status, Number(now - started) / 1e9)
+            )
+          )
+        ),
+        Effect.annotateLogs({ requestId }),
+        Effect.ensuring(Effect.sync(metrics.requestEnded))
+      )
+      return HttpServerResponse.setHeader(answered, "x-request-id", requestId)
+    })
+)
+
+const patternOf = (context: Context.Context<never>): string =>
+  Option.match(Context.getOption(context, HttpRouter.RouteContext), {
+    onNone: () => "unmatched",
+    onSome: ({ route }) => route.path
+  })

@@ -1,0 +1,49 @@
+import { Effect, Layer } from "effect"
+import { HttpServerResponse } from "effect/http"
+import { HttpApiBuilder } from "effect/http-api"
+import { MaasApi } from "../../api/MaasApi.ts"
+import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
+import { Readiness } from "../../services/Readiness.ts"
+import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
+
+const operations = HttpApiBuilder.group(
+  MaasApi,
+  "operations",
+  Effect.fnUntraced(function*(handlers) {
+    const readiness = yield* Readiness
+    const metrics = yield* HttpMetrics
+    return handlers.handleAll({
+      health: () => Effect.succeed({ status: "alive" as const }),
+      ready: () =>
+        Effect.map(
+          readiness.check,
+          (state) => HttpServerResponse.jsonUnsafe(state, { status: state.ready ? 200 : 503 })
+        ),
+      metrics: () =>
+        Effect.map(
+          metrics.render,
+          (text) => HttpServerResponse.text(text, { contentType: "text/plain; version=0.0.4; charset=utf-8" })
+        )
+    })
+  })
+)
+
+const openInferenceServer = HttpApiBuilder.group(
+  MaasApi,
+  "openInferenceServer",
+  Effect.fnUntraced(function*(handlers) {
+    const readiness = yield* Readiness
+    return handlers.handleAll({
+      server: () => Effect.succeed({ name: "maas", version: "0.1.0", extensions: ["model_repository"] }),
+      live: () => Effect.void,
+      ready: () =>
+        Effect.flatMap(
+          readiness.check,
+          ({ ready }) =>
+            ready ? Effect.void : new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: 2 })
+        )
+    })
+  })
+)
+
+export const layer = Layer.merge(operations, openInferenceServer)

@@ -1,0 +1,47 @@
+import { Context, Effect, Layer } from "effect"
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client"
+
+/** The figures of the HTTP API and of Node, as Prometheus reads them. */
+export class HttpMetrics extends Context.Service<HttpMetrics, {
+  /** `endpoint` is the route's pattern, never a raw path; `seconds` is how long the answer took. */
+  readonly observe: (method: string, endpoint: string, status: number, seconds: number) => void
+  readonly requestStarted: () => void
+  readonly requestEnded: () => void
+  /** The text exposition format, version 0.0.4. */
+  readonly render: Effect.Effect<string>
+}>()("maas/layers/telemetry/HttpMetrics") {
+  static readonly layer = Layer.effect(
+    HttpMetrics,
+    Effect.sync(() => {
+      const registry = new Registry()
+      collectDefaultMetrics({ register: registry })
+      const count = new Counter({
+        name: "app_request_count_total",
+        help: "Requests answered, by method, route pattern and status",
+        labelNames: ["method", "endpoint", "status"],
+        registers: [registry]
+      })
+      const latency = new Histogram({
+        name: "app_request_latency_seconds",
+        help: "Time from a request's arrival to its answer, in seconds",
+        labelNames: ["method", "endpoint"],
+        buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+        registers: [registry]
+      })
+      const active = new Gauge({
+        name: "app_active_requests",
+        help: "Requests that are being answered now",
+        registers: [registry]
+      })
+      return HttpMetrics.of({
+        observe: (method, endpoint, status, seconds) => {
+          count.inc({ method, endpoint, status })
+          latency.observe({ method, endpoint }, seconds)
+        },
+        requestStarted: () => active.inc(),
+        requestEnded: () => active.dec(),
+        render: Effect.promise(() => registry.metrics())
+      })
+    })
+  )
+}
