@@ -75,7 +75,7 @@ export const make = Effect.map(
         }),
         Effect.filterOrElse((response) => !isBare(response), ({ status }) => problemOf(status, path)),
         Effect.tap(({ status }) =>
-          Effect.contextWith((context) =>
+          Effect.contextWith((context: Context.Context<never>) =>
             Effect.map(
               Clock.currentTimeNanos,
               (now) => metrics.observe(request.method, patternOf(context), status, Number(now - started) / 1e9)

@@ -1,0 +1,63 @@
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import { Effect, Layer } from "effect"
+import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
+import { HttpApiBuilder, HttpApiScalar } from "effect/http-api"
+import { createServer } from "node:http"
+import { MaasApi } from "../../api/MaasApi.ts"
+import { Settings } from "../settings/Settings.ts"
+import * as Authorization from "./Authorization.ts"
+import * as Edge from "./Edge.ts"
+import * as InferenceHandlers from "./InferenceHandlers.ts"
+import * as KeysHandlers from "./KeysHandlers.ts"
+import * as ModelsHandlers from "./ModelsHandlers.ts"
+import * as OpenInferenceHandlers from "./OpenInferenceHandlers.ts"
+import * as OperationsHandlers from "./OperationsHandlers.ts"
+import * as RequestCheck from "./RequestCheck.ts"
+import * as VersionsHandlers from "./VersionsHandlers.ts"
+
+/** A client that sends its headers or body more slowly than this is not waited for, in milliseconds. */
+const headersTimeout = 30_000
+const requestTimeout = 3_600_000
+
+const platform = Layer.unwrap(
+  Effect.map(
+    Settings,
+    ({ host, port, shutdownGrace }) =>
+      NodeHttpServer.layer(() => createServer({ headersTimeout, requestTimeout }), {
+        host,
+        port,
+        gracefulShutdownTimeout: shutdownGrace
+      })
+  )
+)
+
+const handlers = Layer.mergeAll(
+  ModelsHandlers.layer,
+  VersionsHandlers.layer,
+  InferenceHandlers.layer,
+  OpenInferenceHandlers.layer,
+  KeysHandlers.layer,
+  OperationsHandlers.layer
+)
+
+const routes = Layer.merge(
+  HttpApiBuilder.layer(MaasApi, { openapiPath: "/openapi.json" }),
+  HttpApiScalar.layer(MaasApi, { path: "/docs" })
+).pipe(
+  Layer.provide(handlers),
+  Layer.provide(Authorization.layer),
+  Layer.provide(RequestCheck.layer)
+)
+
+const bodyLimit = Layer.effect(HttpIncomingMessage.MaxBodySize, Effect.map(Settings, ({ maxBody }) => maxBody))
+
+export const layer = Layer.effectDiscard(Effect.gen(function*() {
+  const app = yield* HttpRouter.toHttpEffect(routes)
+  const edge = yield* Edge.make
+  yield* HttpServer.serveEffect(edge(app))
+  const server = yield* HttpServer.HttpServer
+  yield* Effect.logInfo(`Listening on ${HttpServer.formatAddress(server.address)}`)
+})).pipe(
+  Layer.provide(bodyLimit),
+  Layer.provide(platform)
+)

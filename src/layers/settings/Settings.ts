@@ -1,0 +1,125 @@
+import { Array, ByteSize, Config, Context, Duration, Effect, Layer, Redacted, Result, Schema } from "effect"
+
+/** What can be set: the name in the environment, and what is said of it to those who set it. */
+const names = {
+  host: "MAAS_HOST",
+  port: "PORT",
+  dataDirectory: "MAAS_DATA_DIR",
+  adminKey: "MAAS_ADMIN_KEY",
+  databaseUrl: "DATABASE_URL",
+  databasePool: "MAAS_DATABASE_POOL",
+  maxUpload: "MAAS_MAX_UPLOAD",
+  maxBody: "MAAS_MAX_BODY",
+  modelMemoryLimit: "MAAS_MODEL_MEMORY_LIMIT",
+  inferenceTimeout: "MAAS_INFERENCE_TIMEOUT",
+  loadTimeout: "MAAS_LOAD_TIMEOUT",
+  maxLoadedModels: "MAAS_MAX_LOADED_MODELS",
+  shutdownGrace: "MAAS_SHUTDOWN_GRACE",
+  logLevel: "LOG_LEVEL",
+  logFormat: "LOG_FORMAT"
+} as const
+
+type Name = keyof typeof names
+
+/** What holds when it is not set, and what it is for: the table of the README. */
+export const descriptions: Readonly<Record<Name, { readonly fallback: string; readonly purpose: string }>> = {
+  host: { fallback: "127.0.0.1", purpose: "The address to listen on; 0.0.0.0 for every one" },
+  port: { fallback: "8000", purpose: "The port to listen on; 0 for any free one" },
+  dataDirectory: { fallback: "data", purpose: "The folder of artifacts, embedded database and first admin key" },
+  adminKey: {
+    fallback: "made at the first start",
+    purpose: "The first admin key: maas_ and 16 or more of A-Z a-z 0-9 _ -"
+  },
+  databaseUrl: { fallback: "an embedded server", purpose: "A PostgreSQL server, 15 or newer: postgres://…" },
+  databasePool: { fallback: "10", purpose: "The most connections to PostgreSQL at once" },
+  maxUpload: { fallback: "1 GiB", purpose: "The largest artifact" },
+  maxBody: { fallback: "32 MiB", purpose: "The largest body of any other request" },
+  modelMemoryLimit: { fallback: "1 GiB", purpose: "The memory that one model may take" },
+  inferenceTimeout: { fallback: "10 seconds", purpose: "How long a model may take to answer" },
+  loadTimeout: { fallback: "30 seconds", purpose: "How long validating, converting and loading may take, each" },
+  maxLoadedModels: { fallback: "32", purpose: "The most models in memory; the least recently used gives way" },
+  shutdownGrace: { fallback: "20 seconds", purpose: "How long requests may take to end after SIGTERM" },
+  logLevel: { fallback: "Info", purpose: "All, Trace, Debug, Info, Warn, Error, Fatal or None" },
+  logFormat: { fallback: "pretty on a terminal, else json", purpose: "pretty or json, one object a line" }
+}
+
+const optional = <A>(config: Config.Config<A>) => Config.withDefault(config, undefined)
+const count = (name: string, most: number) =>
+  Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: most })), name)
+const adminKey = Schema.String.check(
+  Schema.isPattern(/^maas_[A-Za-z0-9_-]{16,195}$/, { expected: "maas_ and 16 to 195 of A-Z a-z 0-9 _ -" })
+)
+const postgresUrl = Schema.String.check(
+  Schema.isPattern(/^postgres(ql)?:\/\/./, { expected: "postgres://user:password@host:port/database" })
+)
+
+const configs = {
+  host: Config.withDefault(Config.NonEmptyString(names.host), "127.0.0.1"),
+  port: Config.withDefault(Config.Port(names.port), 8_000),
+  dataDirectory: Config.withDefault(Config.NonEmptyString(names.dataDirectory), "data"),
+  adminKey: optional(Config.schema(Schema.RedactedFromValue(adminKey), names.adminKey)),
+  databaseUrl: optional(Config.schema(Schema.RedactedFromValue(postgresUrl), names.databaseUrl)),
+  databasePool: Config.withDefault(count(names.databasePool, 1_000), 10),
+  maxUpload: Config.withDefault(Config.ByteSize(names.maxUpload), ByteSize.gibibytes(1)),
+  maxBody: Config.withDefault(Config.ByteSize(names.maxBody), ByteSize.mebibytes(32)),
+  modelMemoryLimit: Config.withDefault(Config.ByteSize(names.modelMemoryLimit), ByteSize.gibibytes(1)),
+  inferenceTimeout: Config.withDefault(Config.Duration(names.inferenceTimeout), Duration.seconds(10)),
+  loadTimeout: Config.withDefault(Config.Duration(names.loadTimeout), Duration.seconds(30)),
+  maxLoadedModels: Config.withDefault(count(names.maxLoadedModels, 10_000), 32),
+  shutdownGrace: Config.withDefault(Config.Duration(names.shutdownGrace), Duration.seconds(20)),
+  logLevel: Config.withDefault(Config.LogLevel(names.logLevel), "Info"),
+  logFormat: optional(Config.Literals(["pretty", "json"], names.logFormat))
+}
+
+/** Every mistake of the configuration, by the name of its setting. */
+export class ConfigurationInvalid extends Schema.TaggedError<ConfigurationInvalid>()("ConfigurationInvalid", {
+  mistakes: Schema.Array(Schema.Struct({ name: Schema.String, message: Schema.String }))
+}) {
+  override get message() {
+    return ["The configuration has mistakes:", ...this.mistakes.map(({ name, message }) => `  ${name}: ${message}`)]
+      .join(
+        "\n"
+      )
+  }
+}
+
+const secrets: ReadonlyArray<string> = [names.adminKey, names.databaseUrl]
+
+const mistakeOf = (name: string, error: Config.ConfigError) => ({
+  name,
+  // A mistaken secret is still a secret
+  message: secrets.includes(name)
+    ? `not as expected: ${descriptions[name === names.adminKey ? "adminKey" : "databaseUrl"].purpose}`
+    : error.message.split("\n", 1)[0] ?? ""
+})
+
+const load = Effect.gen(function*() {
+  const all: ReadonlyArray<Config.Config<unknown>> = Object.values(configs)
+  const read = yield* Effect.forEach(all, (config) => Effect.result(config))
+  const mistakes = Array.zip(Object.values(names), read).flatMap(([name, result]) =>
+    Result.isFailure(result) ? [mistakeOf(name, result.failure)] : []
+  )
+  if (mistakes.length > 0) return yield* new ConfigurationInvalid({ mistakes })
+  return yield* Effect.orDie(Config.all(configs))
+})
+
+type Values = Effect.Success<typeof load>
+
+export class Settings extends Context.Service<Settings, Values>()("maas/layers/settings/Settings") {
+  static readonly layer: Layer.Layer<Settings, ConfigurationInvalid> = Layer.effect(Settings, load)
+}
+
+const show = (value: unknown): string =>
+  value === undefined
+    ? "(not set)"
+    : Redacted.isRedacted(value)
+    ? "(secret)"
+    : Duration.isDuration(value)
+    ? Duration.format(value)
+    : String(value)
+
+/** Every setting as a line: its name, what holds now, and what it is for; secrets hidden. */
+export const describe = (values: Values): ReadonlyArray<string> =>
+  Object.entries(values).map(([key, value]) =>
+    `${names[key as Name].padEnd(26)} ${show(value).padEnd(24)} ${descriptions[key as Name].purpose}`
+  )
