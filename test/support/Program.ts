@@ -1,0 +1,130 @@
+/** The program from outside: started as a user starts it, spoken to over HTTP only. */
+import { Deferred, Effect, Schedule, Schema } from "effect"
+import { spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
+import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+const root = join(import.meta.dirname, "../..")
+const node = join(root, "node_modules/node/bin/node")
+
+export interface Program {
+  readonly url: string
+  readonly key: string
+  readonly process: ChildProcess
+  /** Everything that it has written so far. */
+  readonly output: () => string
+  readonly exited: Deferred.Deferred<number | null>
+}
+
+/** A data folder that is removed when the scope closes. */
+export const dataDirectory = Effect.acquireRelease(
+  Effect.promise(() => mkdtemp(join(tmpdir(), "maas-e2e-"))),
+  (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+)
+
+const adminKey = "maas_e2e-admin-key-0123456789"
+
+/**
+ * `maas serve` on a free port, ready. It is ended with SIGKILL when the scope closes, unless it has ended by then.
+ */
+export const start = Effect.fnUntraced(function*(
+  directory: string,
+  environment: Readonly<Record<string, string>> = {}
+) {
+  const exited = yield* Deferred.make<number | null>()
+  let output = ""
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn(node, [join(root, "src/main.ts"), "serve"], {
+        cwd: directory,
+        env: {
+          PATH: process.env["PATH"],
+          HOME: process.env["HOME"],
+          PORT: "0",
+          MAAS_DATA_DIR: join(directory, "data"),
+          MAAS_ADMIN_KEY: adminKey,
+          LOG_FORMAT: "json",
+          ...environment
+        },
+        stdio: ["ignore", "pipe", "pipe"]
+      })
+      child.stdout.on("data", (chunk: Buffer) => output += chunk.toString())
+      child.stderr.on("data", (chunk: Buffer) => output += chunk.toString())
+      child.on("exit", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code)))
+      return child
+    }),
+    (child) =>
+      Effect.gen(function*() {
+        child.kill("SIGKILL")
+        yield* Deferred.await(exited)
+      })
+  )
+  const url = yield* Effect.suspend(() => {
+    const port = /Listening on https?:\/\/[^"]*:([0-9]+)/.exec(output)?.[1]
+    return port === undefined
+      ? Effect.fail(new Error(`not listening yet:\n${output}`))
+      : Effect.succeed(`http://127.0.0.1:${port}`)
+  }).pipe(
+    Effect.retry(Schedule.spaced("50 millis")),
+    Effect.raceFirst(
+      Effect.flatMap(Deferred.await(exited), (code) => Effect.die(new Error(`ended with ${code}:\n${output}`)))
+    ),
+    Effect.timeout("30 seconds")
+  )
+  return { url, key: adminKey, process: child, output: () => output, exited } satisfies Program
+})
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly text: string
+  readonly json: unknown
+}
+
+/** One request; the key is sent unless `headers` say otherwise. */
+export const request = (
+  { url, key }: Pick<Program, "url" | "key">,
+  method: string,
+  path: string,
+  options: { readonly body?: BodyInit | object; readonly headers?: Readonly<Record<string, string>> } = {}
+): Effect.Effect<Answer> =>
+  Effect.promise(async (signal) => {
+    const { body } = options
+    const isPlain = body !== undefined && typeof body === "object" && Object.getPrototypeOf(body) === Object.prototype
+    const response = await fetch(`${url}${path}`, {
+      method,
+      signal,
+      headers: {
+        authorization: `Bearer ${key}`,
+        ...(isPlain ? { "content-type": "application/json" } : {}),
+        ...options.headers
+      },
+      ...(body === undefined ? {} : { body: isPlain ? JSON.stringify(body) : body as BodyInit })
+    })
+    const text = await response.text()
+    const isJson = (response.headers.get("content-type") ?? "").includes("json")
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: isJson ? JSON.parse(text) as unknown : undefined
+    }
+  })
+
+const models = join(root, "test/fixtures/models")
+export const fixture = (path: string) => Effect.promise(() => readFile(join(models, path)))
+
+const Version = Schema.Struct({ status: Schema.String, error: Schema.Unknown })
+
+/** Creates the model, uploads the file and waits until its version is settled. */
+export const deploy = Effect.fnUntraced(function*(program: Program, name: string, bytes: Uint8Array<ArrayBuffer>) {
+  yield* request(program, "POST", "/api/v1/models", { body: { name } })
+  yield* request(program, "PUT", `/api/v1/models/${name}/versions/1/artifact`, {
+    body: bytes,
+    headers: { "content-type": "application/octet-stream" }
+  })
+  const { json } = yield* request(program, "GET", `/api/v1/models/${name}/versions/1?wait=60s`)
+  return Schema.decodeUnknownSync(Version)(json)
+})
