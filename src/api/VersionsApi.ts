@@ -17,8 +17,9 @@ const add = HttpApiEndpoint.post("add", "/", {
   params: modelPath,
   headers: idempotencyHeader,
   payload: [
-    // A request without a body is one with nothing to say
-    Schema.NullOr(Schema.Record(Schema.String, Schema.Never)),
+    // What an empty body decodes to
+    Schema.Null,
+    Schema.Record(Schema.String, Schema.Never),
     Schema.Struct({ file: Schema.String }).pipe(HttpApiSchema.asMultipartStream())
   ],
   success: VersionView.pipe(HttpApiSchema.status(201)),

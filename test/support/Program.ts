@@ -1,5 +1,5 @@
 /** The program from outside: started as a user starts it, spoken to over HTTP only. */
-import { Deferred, Effect, Schedule, Schema } from "effect"
+import { Context, Deferred, Effect, Layer, Schedule, Schema } from "effect"
 import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
@@ -63,9 +63,7 @@ export const start = Effect.fnUntraced(function*(
   )
   const url = yield* Effect.suspend(() => {
     const port = /Listening on https?:\/\/[^"]*:([0-9]+)/.exec(output)?.[1]
-    return port === undefined
-      ? Effect.fail(new Error(`not listening yet:\n${output}`))
-      : Effect.succeed(`http://127.0.0.1:${port}`)
+    return port === undefined ? Effect.fail("not listening yet" as const) : Effect.succeed(`http://127.0.0.1:${port}`)
   }).pipe(
     Effect.retry(Schedule.spaced("50 millis")),
     Effect.raceFirst(
@@ -83,35 +81,44 @@ export interface Answer {
   readonly json: unknown
 }
 
-/** One request; the key is sent unless `headers` say otherwise. */
-export const request = (
+export interface RequestOptions {
+  readonly body?: string | Uint8Array<ArrayBuffer> | FormData | undefined
+  /** Sent as JSON in place of a body. */
+  readonly json?: unknown
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/** One request; the key is sent unless the headers say otherwise. */
+export const request = Effect.fnUntraced(function*(
   { url, key }: Pick<Program, "url" | "key">,
   method: string,
   path: string,
-  options: { readonly body?: BodyInit | object; readonly headers?: Readonly<Record<string, string>> } = {}
-): Effect.Effect<Answer> =>
-  Effect.promise(async (signal) => {
-    const { body } = options
-    const isPlain = body !== undefined && typeof body === "object" && Object.getPrototypeOf(body) === Object.prototype
-    const response = await fetch(`${url}${path}`, {
+  { body, json, headers }: RequestOptions = {}
+) {
+  const response = yield* Effect.promise((signal) =>
+    fetch(`${url}${path}`, {
       method,
       signal,
       headers: {
         authorization: `Bearer ${key}`,
-        ...(isPlain ? { "content-type": "application/json" } : {}),
-        ...options.headers
+        ...(json === undefined ? {} : { "content-type": "application/json" }),
+        ...headers
       },
-      ...(body === undefined ? {} : { body: isPlain ? JSON.stringify(body) : body as BodyInit })
+      body: json === undefined ? body ?? null : JSON.stringify(json)
     })
-    const text = await response.text()
-    const isJson = (response.headers.get("content-type") ?? "").includes("json")
-    return {
-      status: response.status,
-      headers: response.headers,
-      text,
-      json: isJson ? JSON.parse(text) as unknown : undefined
-    }
-  })
+  )
+  const text = yield* Effect.promise(() => response.text())
+  const isJson = (response.headers.get("content-type") ?? "").includes("json")
+  const answer: Answer = {
+    status: response.status,
+    headers: response.headers,
+    text,
+    json: isJson
+      ? yield* Schema.decodeEffect(Schema.fromJsonString(Schema.Unknown))(text).pipe(Effect.orDie)
+      : undefined
+  }
+  return answer
+})
 
 const models = join(root, "test/fixtures/models")
 export const fixture = (path: string) => Effect.promise(() => readFile(join(models, path)))
@@ -120,11 +127,20 @@ const Version = Schema.Struct({ status: Schema.String, error: Schema.Unknown })
 
 /** Creates the model, uploads the file and waits until its version is settled. */
 export const deploy = Effect.fnUntraced(function*(program: Program, name: string, bytes: Uint8Array<ArrayBuffer>) {
-  yield* request(program, "POST", "/api/v1/models", { body: { name } })
+  yield* request(program, "POST", "/api/v1/models", { json: { name } })
   yield* request(program, "PUT", `/api/v1/models/${name}/versions/1/artifact`, {
     body: bytes,
     headers: { "content-type": "application/octet-stream" }
   })
   const { json } = yield* request(program, "GET", `/api/v1/models/${name}/versions/1?wait=60s`)
-  return Schema.decodeUnknownSync(Version)(json)
+  return yield* Effect.orDie(Schema.decodeUnknownEffect(Version)(json))
 })
+
+/** One program for the tests of a file. */
+export class Running extends Context.Service<Running, Program>()("maas/test/support/Program/Running") {
+  static readonly layer = Layer.effect(Running, Effect.flatMap(dataDirectory, (directory) => start(directory)))
+}
+
+/** As `request`, to the file's program. */
+export const call = (method: string, path: string, options?: RequestOptions) =>
+  Effect.flatMap(Running, (program) => request(program, method, path, options))

@@ -1,9 +1,12 @@
-import { Cause, Clock, Context, Effect, Option, Schema } from "effect"
+import { Cause, Clock, Context, Effect, Option, Schema, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { Hex } from "effect/encoding"
+import type { Headers } from "effect/http"
+import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse, HttpTraceContext } from "effect/http"
 import type { ProblemFacts } from "../../api/Problem.ts"
 import { toResponse } from "../../api/Problem.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
+import { methodsAt } from "./Methods.ts"
 
 const isRequestId = Schema.is(Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,128}$/)))
 
@@ -52,6 +55,21 @@ const statusOf = (cause: Cause.Cause<unknown>): number => {
 }
 
 /**
+ * The trace that the request belongs to: the caller's by `traceparent`, else one that starts here. It gives problems
+ * and logs an id to find each other by, also where no traces are exported.
+ */
+const traceOf = Effect.fnUntraced(function*(headers: Headers.Headers, random: SecureRandom.SecureRandom["Service"]) {
+  const given = HttpTraceContext.fromHeaders(headers)
+  if (Option.isSome(given)) return given.value
+  const bytes = yield* random.randomBytes(24)
+  return Tracer.externalSpan({
+    traceId: Hex.encode(bytes.subarray(0, 16)),
+    spanId: Hex.encode(bytes.subarray(16)),
+    sampled: false
+  })
+})
+
+/**
  * What surrounds every request: its id, its figures, and a problem for everything that went wrong without one.
  */
 export const make = Effect.map(
@@ -62,15 +80,22 @@ export const make = Effect.map(
       const path = request.url.split("?", 1)[0] ?? ""
       const given = request.headers["x-request-id"]
       const requestId = given !== undefined && isRequestId(given) ? given : yield* random.uuidV4()
+      const parent = yield* Effect.option(Effect.currentParentSpan)
+      const trace = Option.isSome(parent) ? parent.value : yield* traceOf(request.headers, random)
       const started = yield* Clock.currentTimeNanos
       metrics.requestStarted()
 
       const answered = yield* app.pipe(
         Effect.catchCause((cause) => {
-          const status = statusOf(cause)
+          const failure = statusOf(cause)
+          const allowed = failure === 404 ? methodsAt(path) : []
+          const status = allowed.length > 0 ? 405 : failure
           return Effect.andThen(
             status >= 500 && !Cause.hasInterruptsOnly(cause) ? Effect.logError("A request failed", cause) : Effect.void,
-            problemOf(status, path)
+            Effect.map(
+              problemOf(status, path),
+              HttpServerResponse.setHeaders(allowed.length > 0 ? { allow: allowed.join(", ") } : {})
+            )
           )
         }),
         Effect.filterOrElse((response) => !isBare(response), ({ status }) => problemOf(status, path)),
@@ -82,7 +107,8 @@ export const make = Effect.map(
             )
           )
         ),
-        Effect.annotateLogs({ requestId }),
+        Effect.annotateLogs({ requestId, traceId: trace.traceId }),
+        Effect.withParentSpan(trace),
         Effect.ensuring(Effect.sync(metrics.requestEnded))
       )
       return HttpServerResponse.setHeader(answered, "x-request-id", requestId)
