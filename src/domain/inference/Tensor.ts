@@ -13,29 +13,25 @@ export interface Tensor {
   readonly data: Uint8Array
 }
 
-/** Bytes of one element; `undefined` for BYTES, whose elements bring their length along. */
-export const elementSize = (datatype: Datatype): 1 | 2 | 4 | 8 | undefined => {
-  switch (datatype) {
-    case "BOOL":
-    case "UINT8":
-    case "INT8":
-      return 1
-    case "UINT16":
-    case "INT16":
-    case "FP16":
-      return 2
-    case "UINT32":
-    case "INT32":
-    case "FP32":
-      return 4
-    case "UINT64":
-    case "INT64":
-    case "FP64":
-      return 8
-    case "BYTES":
-      return undefined
-  }
-}
+/** Bytes of one element. Those of BYTES differ, and bring their length along. */
+export const sizeOfElement = {
+  BOOL: 1,
+  UINT8: 1,
+  INT8: 1,
+  UINT16: 2,
+  INT16: 2,
+  FP16: 2,
+  UINT32: 4,
+  INT32: 4,
+  FP32: 4,
+  UINT64: 8,
+  INT64: 8,
+  FP64: 8
+} as const satisfies Record<Exclude<Datatype, "BYTES">, number>
+
+/** Bytes of one element; `undefined` for BYTES. */
+export const elementSize = (datatype: Datatype): 1 | 2 | 4 | 8 | undefined =>
+  datatype === "BYTES" ? undefined : sizeOfElement[datatype]
 
 /** How many elements a tensor of this shape holds: 1 for a scalar, whose shape is empty. */
 export const elementCount = (shape: ReadonlyArray<number>): number => shape.reduce((count, size) => count * size, 1)

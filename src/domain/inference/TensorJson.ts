@@ -1,16 +1,9 @@
 import { Result } from "effect"
 import type { Datatype } from "../model/Signature.ts"
+import { elementWriter, JsonInteger } from "./ElementWriter.ts"
 import type { Mistake } from "./InferenceErrors.ts"
 import type { Tensor } from "./Tensor.ts"
-import { elementCount } from "./Tensor.ts"
-
-/** A number whose JSON text a `number` can't hold exactly, kept as that text. */
-export class JsonInteger {
-  readonly text: string
-  constructor(text: string) {
-    this.text = text
-  }
-}
+import { elementCount, sizeOfElement } from "./Tensor.ts"
 
 const integerText = /^-?(0|[1-9][0-9]*)$/
 
@@ -29,89 +22,21 @@ export const parseExactIntegers = (text: string): unknown =>
   )
 
 type Elements = ReadonlyArray<unknown>
-/** Writes the element at `index`, or answers what was expected instead. */
-type Write = (element: unknown, index: number) => string | undefined
-
-const writeIn = (
-  datatype: Exclude<Datatype, "BYTES">,
-  buffer: ArrayBuffer
-): Write => {
-  switch (datatype) {
-    case "BOOL": {
-      const out = new Uint8Array(buffer)
-      return (element, index) => {
-        if (typeof element !== "boolean") return "true or false"
-        out[index] = element ? 1 : 0
-      }
-    }
-    case "UINT8":
-      return smallInteger(new Uint8Array(buffer), 0, 255)
-    case "UINT16":
-      return smallInteger(new Uint16Array(buffer), 0, 65_535)
-    case "UINT32":
-      return smallInteger(new Uint32Array(buffer), 0, 4_294_967_295)
-    case "INT8":
-      return smallInteger(new Int8Array(buffer), -128, 127)
-    case "INT16":
-      return smallInteger(new Int16Array(buffer), -32_768, 32_767)
-    case "INT32":
-      return smallInteger(new Int32Array(buffer), -2_147_483_648, 2_147_483_647)
-    case "INT64":
-      return bigInteger(new BigInt64Array(buffer), -(2n ** 63n), 2n ** 63n - 1n)
-    case "UINT64":
-      return bigInteger(new BigUint64Array(buffer), 0n, 2n ** 64n - 1n)
-    case "FP16":
-      return float(new Float16Array(buffer), 65_504)
-    case "FP32":
-      return float(new Float32Array(buffer), 3.4028234663852886e38)
-    case "FP64":
-      return float(new Float64Array(buffer), Number.MAX_VALUE)
-  }
-}
-
-const smallInteger = (
-  out: Uint8Array | Uint16Array | Uint32Array | Int8Array | Int16Array | Int32Array,
-  minimum: number,
-  maximum: number
-): Write =>
-(element, index) => {
-  if (!Number.isInteger(element) || typeof element !== "number" || element < minimum || element > maximum) {
-    return `an integer from ${minimum} to ${maximum}`
-  }
-  out[index] = element
-}
-
-const bigInteger =
-  (out: BigInt64Array | BigUint64Array, minimum: bigint, maximum: bigint): Write => (element, index) => {
-    const value = typeof element === "number" && Number.isSafeInteger(element)
-      ? BigInt(element)
-      : element instanceof JsonInteger
-      ? BigInt(element.text)
-      : undefined
-    if (value === undefined || value < minimum || value > maximum) return `an integer from ${minimum} to ${maximum}`
-    out[index] = value
-  }
-
-/** Numbers above the type's largest finite one would become infinite without a word, so they are refused. */
-const float = (out: Float16Array | Float32Array | Float64Array, largest: number): Write => (element, index) => {
-  const value = element instanceof JsonInteger ? Number(element.text) : element
-  if (typeof value !== "number" || !Number.isFinite(value) || Math.abs(value) > largest) {
-    return `a finite number of at most ±${largest}`
-  }
-  out[index] = value
-}
-
 const utf8 = new TextEncoder()
-const utf8Decoder = new TextDecoder()
+/** A byte order mark at the start of an element is part of the element. */
+const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
-const encodeBytes = (elements: Elements, path: string): Result.Result<Uint8Array, Mistake> => {
+const encodeBytes = (
+  elements: Elements,
+  pathOf: (index: number) => string
+): Result.Result<Uint8Array, Mistake> => {
   const parts: Array<Uint8Array> = []
   let size = 0
   for (let index = 0; index < elements.length; index++) {
     const element = elements[index]
     if (typeof element !== "string" || !element.isWellFormed()) {
       return Result.fail({
-        path: `${path}[${index}]`,
+        path: pathOf(index),
         message: `expected a string of valid Unicode, got ${show(element)}`
       })
     }
@@ -131,45 +56,54 @@ const encodeBytes = (elements: Elements, path: string): Result.Result<Uint8Array
 }
 
 const show = (value: unknown): string => {
-  if (value instanceof JsonInteger) return value.text
-  if (typeof value === "number") return String(value)
-  const text = JSON.stringify(value)
+  const text = value instanceof JsonInteger
+    ? value.text
+    : typeof value === "number"
+    ? String(value)
+    : JSON.stringify(value)
   return text === undefined ? "nothing" : text.length > 40 ? `${text.slice(0, 40)}…` : text
 }
 
-/**
- * Elements in row-major order. The protocol also allows nested arrays that follow the shape; they are flattened, and
- * refused where they don't follow it.
- */
+const isNested = (data: Elements, shape: ReadonlyArray<number>): boolean => shape.length > 1 && Array.isArray(data[0])
+
+/** Where the array or element at `index` of an axis stands in nested arrays: `[1][0]` for 2 in the shape [2,2]. */
+const nestedPosition = (index: number, shape: ReadonlyArray<number>): string => {
+  let position = ""
+  for (const size of shape.toReversed()) {
+    position = `[${index % size}]${position}`
+    index = Math.floor(index / size)
+  }
+  return position
+}
+
+/** Takes nested arrays apart, one axis after the other, and refuses those that don't follow the shape. */
 const flatten = (
-  data: unknown,
+  data: Elements,
   shape: ReadonlyArray<number>,
   path: string
 ): Result.Result<Elements, Mistake> => {
-  if (!Array.isArray(data)) return Result.fail({ path, message: `expected an array, got ${show(data)}` })
-  if (!Array.isArray(data[0]) || shape.length < 2) return Result.succeed(data)
-  const flat: Array<unknown> = []
-  const walk = (value: unknown, depth: number, at: string): Mistake | undefined => {
-    if (depth === shape.length) {
-      flat.push(value)
-      return undefined
+  let level: Elements = [data]
+  for (const [axis, size] of shape.entries()) {
+    const next: Array<unknown> = []
+    for (let index = 0; index < level.length; index++) {
+      const items = level[index]
+      if (!Array.isArray(items) || items.length !== size) {
+        return Result.fail({
+          path: path + nestedPosition(index, shape.slice(0, axis)),
+          message: `expected an array of ${size} to follow the shape [${shape.join(",")}], got ${show(items)}`
+        })
+      }
+      for (let item = 0; item < size; item++) next.push(items[item])
     }
-    if (!Array.isArray(value) || value.length !== shape[depth]) {
-      return { path: at, message: `expected an array of ${shape[depth]} to follow the shape, got ${show(value)}` }
-    }
-    for (let index = 0; index < value.length; index++) {
-      const mistake = walk(value[index], depth + 1, `${at}[${index}]`)
-      if (mistake !== undefined) return mistake
-    }
-    return undefined
+    level = next
   }
-  const mistake = walk(data, 0, path)
-  return mistake === undefined ? Result.succeed(flat) : Result.fail(mistake)
+  return Result.succeed(level)
 }
 
 /**
- * The tensor's bytes from its JSON `data`; `path` is where `data` stands in the request. Refuses elements that the
- * datatype can't hold exactly (integers) or finitely (floats), and a count that is not the shape's.
+ * The tensor's bytes from its JSON `data`; `path` is where `data` stands in the request. The elements come in row-major
+ * order, flat or, as the protocol allows too, in nested arrays that follow the shape. Refuses elements that the datatype
+ * can't hold exactly (integers) or finitely (floats), and a count that is not the shape's.
  */
 export const decodeData = (
   data: unknown,
@@ -177,7 +111,9 @@ export const decodeData = (
   shape: ReadonlyArray<number>,
   path: string
 ): Result.Result<Uint8Array, Mistake> => {
-  const flat = flatten(data, shape, path)
+  if (!Array.isArray(data)) return Result.fail({ path, message: `expected an array, got ${show(data)}` })
+  const nested = isNested(data, shape)
+  const flat = nested ? flatten(data, shape, path) : Result.succeed<Elements>(data)
   if (Result.isFailure(flat)) return Result.fail(flat.failure)
   const elements = flat.success
   const count = elementCount(shape)
@@ -187,38 +123,29 @@ export const decodeData = (
       message: `expected ${count} elements for the shape [${shape.join(",")}], got ${elements.length}`
     })
   }
-  if (datatype === "BYTES") return encodeBytes(elements, path)
-  const buffer = new ArrayBuffer(count * bytesOf[datatype])
-  const write = writeIn(datatype, buffer)
+  const pathOf = (index: number) => path + (nested ? nestedPosition(index, shape) : `[${index}]`)
+  if (datatype === "BYTES") return encodeBytes(elements, pathOf)
+  const buffer = new ArrayBuffer(count * sizeOfElement[datatype])
+  const write = elementWriter(datatype, buffer)
   for (let index = 0; index < count; index++) {
     const expected = write(elements[index], index)
     if (expected !== undefined) {
-      return Result.fail({ path: `${path}[${index}]`, message: `expected ${expected}, got ${show(elements[index])}` })
+      return Result.fail({ path: pathOf(index), message: `expected ${expected}, got ${show(elements[index])}` })
     }
   }
   return Result.succeed(new Uint8Array(buffer))
 }
 
-const bytesOf = {
-  BOOL: 1,
-  UINT8: 1,
-  INT8: 1,
-  UINT16: 2,
-  INT16: 2,
-  FP16: 2,
-  UINT32: 4,
-  INT32: 4,
-  FP32: 4,
-  UINT64: 8,
-  INT64: 8,
-  FP64: 8
-} as const
-
-/** The elements' own buffer where it is aligned for a typed array, else a copy. */
-const aligned = (data: Uint8Array, size: number): ArrayBufferLike =>
-  data.byteOffset % size === 0 && data.byteOffset === 0 && data.byteLength === data.buffer.byteLength
-    ? data.buffer
-    : data.slice().buffer
+/** The elements where they lie if a typed array can start there, else a copy. */
+const elementsOf = <A>(
+  TypedArray: new(buffer: ArrayBufferLike, byteOffset: number, length: number) => A,
+  size: number,
+  data: Uint8Array
+): A => {
+  // Not `slice`, which on a Buffer copies nothing.
+  const { buffer, byteLength, byteOffset } = data.byteOffset % size === 0 ? data : new Uint8Array(data)
+  return new TypedArray(buffer, byteOffset, byteLength / size)
+}
 
 /**
  * The JSON text of a tensor's `data`, flat, in row-major order. 64-bit integers are written out in full; NaN and the
@@ -230,40 +157,67 @@ export const encodeData = ({ data, datatype }: Pick<Tensor, "data" | "datatype">
     case "BYTES":
       return JSON.stringify(Array.from(byteElements(data), (element) => utf8Decoder.decode(element)))
     case "BOOL":
-      return JSON.stringify(Array.from(data, (element) => element !== 0))
+      return booleans(data)
     case "UINT8":
-      return `[${data.join(",")}]`
+      return integers(data)
     case "INT8":
-      return `[${new Int8Array(aligned(data, 1)).join(",")}]`
+      return integers(elementsOf(Int8Array, 1, data))
     case "UINT16":
-      return `[${new Uint16Array(aligned(data, 2)).join(",")}]`
+      return integers(elementsOf(Uint16Array, 2, data))
     case "INT16":
-      return `[${new Int16Array(aligned(data, 2)).join(",")}]`
+      return integers(elementsOf(Int16Array, 2, data))
     case "UINT32":
-      return `[${new Uint32Array(aligned(data, 4)).join(",")}]`
+      return integers(elementsOf(Uint32Array, 4, data))
     case "INT32":
-      return `[${new Int32Array(aligned(data, 4)).join(",")}]`
+      return integers(elementsOf(Int32Array, 4, data))
     case "UINT64":
-      return `[${new BigUint64Array(aligned(data, 8)).join(",")}]`
+      return `[${elementsOf(BigUint64Array, 8, data).join(",")}]`
     case "INT64":
-      return `[${new BigInt64Array(aligned(data, 8)).join(",")}]`
+      return `[${elementsOf(BigInt64Array, 8, data).join(",")}]`
     case "FP16":
-      return floats(new Float16Array(aligned(data, 2)))
+      return floats(elementsOf(Float16Array, 2, data))
     case "FP32":
-      return floats(new Float32Array(aligned(data, 4)))
+      return floats(elementsOf(Float32Array, 4, data))
     case "FP64":
-      return floats(new Float64Array(aligned(data, 8)))
+      return floats(elementsOf(Float64Array, 8, data))
   }
 }
 
-const floats = (values: Float16Array | Float32Array | Float64Array): string => {
-  const text: Array<string> = []
+// A plain array, filled by a loop and then written by JSON.stringify, is the fastest way from a typed array to text: a
+// third faster than `Array.from`, than `join` and than a string per element, for 30,000 numbers as for a million.
+
+const booleans = (values: Uint8Array): string => {
+  const plain: Array<boolean> = []
+  for (let index = 0; index < values.length; index++) plain.push(values[index] !== 0)
+  return JSON.stringify(plain)
+}
+
+const integers = (
+  values: Uint8Array | Uint16Array | Uint32Array | Int8Array | Int16Array | Int32Array
+): string => {
+  const plain: Array<number | undefined> = []
+  for (let index = 0; index < values.length; index++) plain.push(values[index])
+  return JSON.stringify(plain)
+}
+
+type Floats = Float16Array | Float32Array | Float64Array
+
+const floats = (values: Floats): string => {
+  const plain: Array<number> = []
   for (let index = 0; index < values.length; index++) {
     const value = values[index] ?? Number.NaN
-    text.push(Number.isFinite(value) ? Object.is(value, -0) ? "-0.0" : String(value) : `"${String(value)}"`)
+    if (!Number.isFinite(value) || Object.is(value, -0)) return unusualFloats(values)
+    plain.push(value)
   }
-  return `[${text.join(",")}]`
+  return JSON.stringify(plain)
 }
+
+/** Floats among which are some that JSON.stringify would write as `null`, or without their sign. */
+const unusualFloats = (values: Floats): string =>
+  `[${
+    Array.from(values, (value) =>
+      Number.isFinite(value) ? Object.is(value, -0) ? "-0.0" : String(value) : `"${String(value)}"`).join(",")
+  }]`
 
 /** The elements of a BYTES tensor. */
 export function* byteElements(data: Uint8Array): Generator<Uint8Array> {
