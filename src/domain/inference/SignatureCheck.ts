@@ -17,7 +17,10 @@ const list = (names: Iterable<string>): string => Array.fromIterable(names).map(
 
 const fits = (shape: ReadonlyArray<number>, spec: TensorSpec): boolean =>
   shape.length === spec.shape.length &&
-  spec.shape.every((declared, axis) => declared === -1 || declared === shape[axis])
+  shape.every((size, axis) => {
+    const declared = spec.shape[axis]
+    return declared === -1 ? Number.isSafeInteger(size) && size >= 0 : size === declared
+  })
 
 /** The tensor that `stated` describes, or the first mistake of it; `path` is where it stands in the request. */
 const checkInput = (stated: StatedTensor, spec: TensorSpec, path: string): Result.Result<Tensor, Mistake> => {
