@@ -2,10 +2,11 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Console, Effect, Layer } from "effect"
 import { Command } from "effect/cli"
+import { SecureRandom } from "effect/crypto"
 import * as All from "./layers/roles/All.ts"
 import * as Migrate from "./layers/roles/Migrate.ts"
-import * as Logging from "./layers/telemetry/Logging.ts"
 import { describe, Settings } from "./layers/settings/Settings.ts"
+import * as Logging from "./layers/telemetry/Logging.ts"
 
 /** `EX_CONFIG` of sysexits.h. */
 const exitConfiguration = 78
@@ -18,21 +19,30 @@ const migrate = Command.make("migrate", {}, () => Effect.scoped(Effect.asVoid(La
   Command.withDescription("Bring the database's tables up to date and exit")
 )
 
-const config = Command.make("config", {}, () =>
-  Effect.flatMap(Settings, (settings) => Console.log(describe(settings).join("\n")))).pipe(
-    Command.withDescription("Check the configuration and show every setting")
-  )
+const config = Command.make(
+  "config",
+  {},
+  () => Effect.flatMap(Settings, (settings) => Console.log(describe(settings).join("\n")))
+).pipe(
+  Command.withDescription("Check the configuration and show every setting")
+)
 
 const maas = Command.make("maas").pipe(
   Command.withDescription("Upload an ONNX model; it is validated, optimised and deployed, and answers over HTTP"),
   Command.withSubcommands([serve, migrate, config])
 )
 
+const platform = Layer.merge(NodeServices.layer, SecureRandom.layerWebCrypto)
+const program = Logging.layer.pipe(Layer.provideMerge(Settings.layer))
+
 Command.run(maas, { version: "0.1.0" }).pipe(
-  Effect.provide(Logging.layer),
-  Effect.provide(Settings.layer),
+  Effect.provide(Layer.merge(program, platform)),
   Effect.catchTag("ConfigurationInvalid", (error) =>
-    Effect.andThen(Console.error(error.message), Effect.sync(() => process.exitCode = exitConfiguration))),
-  Effect.provide(NodeServices.layer),
+    Effect.andThen(
+      Console.error(error.message),
+      Effect.sync(() => {
+        process.exitCode = exitConfiguration
+      })
+    )),
   NodeRuntime.runMain
 )

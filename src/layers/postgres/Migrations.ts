@@ -1,11 +1,18 @@
 import { PgMigrator } from "@effect/sql-pg"
+import eventLog from "./messaging/migrations/0001_event_log.ts"
+import outbox from "./messaging/migrations/0002_outbox.ts"
+import inbox from "./messaging/migrations/0003_inbox.ts"
 import registry from "./migrations/0001_create_registry.ts"
 import access from "./migrations/0002_create_access.ts"
 
+/** The tables in the order in which they came to be: numbers here are for ever. */
 export const layer = PgMigrator.layer({
   loader: PgMigrator.fromRecord({
     "0001_create_registry": registry,
-    "0002_create_access": access
+    "0002_create_access": access,
+    "0003_create_event_log": eventLog,
+    "0004_create_outbox": outbox,
+    "0005_create_inbox": inbox
   }),
   table: "maas_migrations"
 })

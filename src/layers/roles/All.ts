@@ -1,0 +1,91 @@
+import { ByteSize, Effect, Layer } from "effect"
+import * as OutboxRelay from "../../messaging/OutboxRelay.ts"
+import { ApiKeys } from "../../services/ApiKeys.ts"
+import { ArtifactSweep } from "../../services/ArtifactSweep.ts"
+import { Authenticator } from "../../services/Authenticator.ts"
+import { Deployments } from "../../services/Deployments.ts"
+import { Inference } from "../../services/Inference.ts"
+import * as ModelEventsConsumer from "../../services/ModelEventsConsumer.ts"
+import * as ModelEventsOutbox from "../../services/ModelEventsOutbox.ts"
+import { Models } from "../../services/Models.ts"
+import { Pipeline } from "../../services/Pipeline.ts"
+import { VersionMoves } from "../../services/VersionMoves.ts"
+import { Versions } from "../../services/Versions.ts"
+import * as KeyDigestNode from "../crypto/KeyDigestNode.ts"
+import * as HttpServer from "../http/HttpServer.ts"
+import * as ModelRuntimeOnnx from "../onnx/ModelRuntimeOnnx.ts"
+import { defaultRunnerLimits, RunnerLimits } from "../onnx/RunnerLimits.ts"
+import * as ApiKeyRepositoryPg from "../postgres/ApiKeyRepositoryPg.ts"
+import * as IdempotencyPg from "../postgres/IdempotencyPg.ts"
+import * as EventLogPg from "../postgres/messaging/EventLogPg.ts"
+import * as InboxPg from "../postgres/messaging/InboxPg.ts"
+import * as Notifications from "../postgres/messaging/Notifications.ts"
+import * as OutboxPg from "../postgres/messaging/OutboxPg.ts"
+import * as ModelChangesPg from "../postgres/ModelChangesPg.ts"
+import * as ModelRepositoryPg from "../postgres/ModelRepositoryPg.ts"
+import * as ReadinessPg from "../postgres/ReadinessPg.ts"
+import * as TransactionPg from "../postgres/TransactionPg.ts"
+import { Settings } from "../settings/Settings.ts"
+import * as ArtifactStoreFolder from "../storage/ArtifactStoreFolder.ts"
+import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
+import * as AdminKey from "./AdminKey.ts"
+import * as Migrate from "./Migrate.ts"
+
+const versions = Layer.unwrap(
+  Effect.map(Settings, ({ maxUpload }) => Versions.layer({ maxUploadBytes: ByteSize.toNumberUnsafe(maxUpload) }))
+)
+
+const storage = Layer.unwrap(
+  Effect.map(Settings, ({ dataDirectory }) => ArtifactStoreFolder.layer({ directory: `${dataDirectory}/artifacts` }))
+)
+
+const runnerLimits = Layer.effect(
+  RunnerLimits,
+  Effect.map(Settings, ({ modelMemoryLimit, inferenceTimeout, loadTimeout, maxLoadedModels }) => ({
+    ...defaultRunnerLimits,
+    memoryBytes: ByteSize.toNumberUnsafe(modelMemoryLimit),
+    inferenceTimeout,
+    loadTimeout,
+    maxLoaded: maxLoadedModels
+  }))
+)
+
+const repositories = Layer.mergeAll(
+  ModelRepositoryPg.layer,
+  ApiKeyRepositoryPg.layer,
+  IdempotencyPg.layer,
+  ModelChangesPg.layer,
+  TransactionPg.layer,
+  ReadinessPg.layer,
+  KeyDigestNode.layer,
+  HttpMetrics.layer
+)
+
+const messaging = Layer.mergeAll(EventLogPg.layer(), OutboxPg.layer(), InboxPg.layer()).pipe(
+  Layer.provideMerge(Notifications.layer)
+)
+
+const runtime = ModelRuntimeOnnx.layer.pipe(Layer.provide(runnerLimits), Layer.provideMerge(storage))
+
+const useCases = Layer.mergeAll(
+  Models.layer,
+  versions,
+  Inference.layer,
+  ApiKeys.layer,
+  Authenticator.layer,
+  ArtifactSweep.layer,
+  Pipeline.layer
+).pipe(
+  Layer.provideMerge(Layer.merge(Deployments.layer, VersionMoves.layer)),
+  Layer.provideMerge(ModelEventsOutbox.layer)
+)
+
+const background = Layer.mergeAll(AdminKey.layer, OutboxRelay.layer(), ModelEventsConsumer.layer)
+
+/** Every role in one process. */
+export const layer = Layer.merge(HttpServer.layer, background).pipe(
+  Layer.provide(useCases),
+  Layer.provide(runtime),
+  Layer.provide(Layer.merge(repositories, messaging)),
+  Layer.provide(Migrate.layer)
+)
