@@ -50,3 +50,19 @@ export const assign = (members: ReadonlyArray<Member>, holdings: ReadonlyArray<H
     return partitions.map((holding, index) => ({ ...holding, owner: kept[index] ?? eligible.find(take) }))
   })
 }
+
+/** What one member may do about its share: take what nobody owns, and give back what is another's. */
+export const shareOf = <H extends Holding>(
+  member: string,
+  members: ReadonlyArray<Member>,
+  holdings: ReadonlyArray<H>
+): { readonly free: ReadonlyArray<H>; readonly excess: ReadonlyArray<H> } => {
+  const owners = new Map(
+    assign(members, holdings).map(({ owner, partition, topic }) => [`${topic}/${partition}`, owner])
+  )
+  const isShare = ({ partition, topic }: H) => owners.get(`${topic}/${partition}`) === member
+  return {
+    free: holdings.filter((holding) => holding.owner === undefined && isShare(holding)),
+    excess: holdings.filter((holding) => holding.owner === member && !isShare(holding))
+  }
+}

@@ -35,6 +35,9 @@ export interface LogRecord extends NewRecord {
   readonly publishedAt: number
 }
 
+export const defaultMaxBatchRecords = 500
+export const defaultMaxBatchBytes = 1024 * 1024
+
 export interface Subscription {
   readonly group: string
   readonly topics: ReadonlyArray<string>
@@ -95,7 +98,7 @@ export class EventLog extends Context.Service<EventLog, {
    *
    * When the group gives a partition to somebody else, and when this member leaves, the partition's handler is
    * interrupted. An adapter that can keeps the partition until the handler's finalizers have run, so that they may
-   * finish and commit what is in flight. The same partition is never handled twice at once within one process.
+   * finish and commit what is in flight. One subscription never handles a partition twice at once.
    *
    * The adapter keeps the membership alive by itself, however long a handler works. Outages are waited out.
    */

@@ -1,0 +1,64 @@
+import { PgClient } from "@effect/sql-pg"
+import { Context, Effect, Latch, Layer, Queue } from "effect"
+import type { Scope } from "effect"
+import { keepTrying } from "../../../messaging/KeepTrying.ts"
+
+/** The one channel; a notification's payload is its subject. */
+export const channel = "messaging"
+
+/**
+ * Who waits for something to happen in the database is woken by `NOTIFY`, over one connection per process however many
+ * subjects there are.
+ */
+export class Notifications extends Context.Service<Notifications, {
+  /**
+   * A latch that opens with each notification of the subject, and whenever one may have been missed: after the
+   * connection was lost. Close it, look, and wait only if there was nothing: then nothing is overlooked.
+   */
+  readonly latch: (subject: string) => Effect.Effect<Latch.Latch, never, Scope.Scope>
+}>()("maas/layers/postgres/messaging/Notifications") {}
+
+export const layer = Layer.effect(
+  Notifications,
+  Effect.gen(function*() {
+    const sql = yield* PgClient.PgClient
+    const subjects = new Map<string, Set<Latch.Latch>>()
+
+    const open = (latches: Iterable<Latch.Latch>) => {
+      for (const latch of latches) latch.openUnsafe()
+    }
+    const openAll = Effect.sync(() => {
+      for (const latches of subjects.values()) open(latches)
+    })
+
+    const listen = Effect.scoped(Effect.gen(function*() {
+      const notifications = yield* sql.listen(channel)
+      yield* openAll
+      return yield* Queue.takeAll(notifications).pipe(
+        Effect.map((batch) => {
+          for (const subject of new Set(batch.map(({ payload }) => payload))) open(subjects.get(subject) ?? [])
+        }),
+        Effect.forever
+      )
+    }))
+    yield* Effect.forkScoped(keepTrying("The connection that listens for notifications is lost")(listen))
+
+    const latch = Effect.fnUntraced(function*(subject: string) {
+      const latch = Latch.makeUnsafe(true)
+      return yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          subjects.set(subject, (subjects.get(subject) ?? new Set()).add(latch))
+          return latch
+        }),
+        () =>
+          Effect.sync(() => {
+            const latches = subjects.get(subject)
+            latches?.delete(latch)
+            if (latches?.size === 0) subjects.delete(subject)
+          })
+      )
+    })
+
+    return Notifications.of({ latch })
+  })
+)

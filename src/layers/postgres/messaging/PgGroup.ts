@@ -1,0 +1,175 @@
+/**
+ * The state of consumer groups as rows. Changes of a group are made under the lock of its row, all leases are measured
+ * by the server's clock, and a partition's `generation` counts its owners: a commit that names an old one, or comes
+ * after the end of the lease, changes nothing and is refused.
+ */
+import { Duration, Effect, Option } from "effect"
+import type { Latch } from "effect"
+import type { SqlClient } from "effect/sql"
+import { shareOf } from "../../../messaging/Assignment.ts"
+import { PartitionLost } from "../../../messaging/EventLog.ts"
+import type { Subscription } from "../../../messaging/EventLog.ts"
+import type { GroupCoordinator, Held } from "../../../messaging/GroupMember.ts"
+import { channel } from "./Notifications.ts"
+import type { Notifications } from "./Notifications.ts"
+import { recordsSubject } from "./PgAppend.ts"
+import * as PgReader from "./PgReader.ts"
+import { failure } from "./PgTopics.ts"
+
+/** The subject of notifications about changes of a group. */
+export const groupSubject = (group: string): string => `event-log-group/${group}`
+
+interface Row {
+  readonly id: number
+  readonly topic: string
+  readonly partition: number
+  readonly owner: string | undefined
+  readonly generation: number
+  readonly committed: number
+  readonly end: number
+}
+
+interface PgHeld extends Held {
+  readonly id: number
+}
+
+/** One member's view of its group. */
+export const coordinator = (
+  sql: SqlClient.SqlClient,
+  notifications: Notifications["Service"],
+  options: { readonly subscription: Subscription; readonly lease: Duration.Duration; readonly changes: Latch.Latch }
+): GroupCoordinator<PgHeld> => {
+  const { changes, lease, subscription: { from, group, topics } } = options
+  const readers = new Map<number, PgReader.PgReader>()
+  const leaseEnd = sql`clock_timestamp() + make_interval(secs => ${Duration.toSeconds(lease)}::float8)`
+  const lock = sql`SELECT FROM event_log_groups WHERE name = ${group} FOR UPDATE`
+  const announce = sql`SELECT pg_notify(${channel}, ${groupSubject(group)})`
+
+  const join = Effect.gen(function*() {
+    yield* sql`INSERT INTO event_log_groups (name) VALUES (${group}) ON CONFLICT DO NOTHING`
+    yield* lock
+    yield* sql`
+      INSERT INTO event_log_offsets (group_name, partition_id, committed)
+      SELECT ${group}, id, ${from === "latest" ? sql`next_offset` : sql`start_offset`}
+      FROM event_log_partitions WHERE topic = ANY (${topics}::text[])
+      ON CONFLICT DO NOTHING`
+    const [member] = yield* sql<{ readonly id: string }>`
+      INSERT INTO event_log_members (group_name, topics, expires_at) VALUES (${group}, ${topics}, ${leaseEnd})
+      RETURNING id`
+    yield* announce
+    return member?.id ?? ""
+  }).pipe(sql.withTransaction, failure("join"))
+
+  const renew = (member: string) =>
+    sql`UPDATE event_log_members SET expires_at = ${leaseEnd}
+      WHERE id = ${member}::uuid AND expires_at > clock_timestamp() RETURNING 1`
+
+  const removeSilent = sql`
+    DELETE FROM event_log_members WHERE group_name = ${group} AND expires_at <= clock_timestamp() RETURNING 1`
+
+  const members = sql<{ readonly id: string; readonly topics: ReadonlyArray<string> }>`
+    SELECT id, topics FROM event_log_members WHERE group_name = ${group}`
+
+  const offsets = Effect.map(
+    sql<{
+      readonly id: number
+      readonly topic: string
+      readonly partition: number
+      readonly owner: string | null
+      readonly generation: bigint
+      readonly committed: bigint
+      readonly end: bigint
+    }>`
+      SELECT p.id, p.topic, p.partition, o.owner, o.generation, o.committed, p.next_offset AS end
+      FROM event_log_offsets AS o JOIN event_log_partitions AS p ON p.id = o.partition_id
+      WHERE o.group_name = ${group}`,
+    (rows) =>
+      rows.map((row): Row => ({
+        ...row,
+        owner: row.owner ?? undefined,
+        generation: Number(row.generation),
+        committed: Number(row.committed),
+        end: Number(row.end)
+      }))
+  )
+
+  const take = (member: string, ids: ReadonlyArray<number>) =>
+    sql`UPDATE event_log_offsets SET owner = ${member}::uuid, generation = generation + 1
+      WHERE group_name = ${group} AND partition_id = ANY (${ids}::int[])`
+
+  const sync = (member: string) =>
+    Effect.gen(function*() {
+      yield* lock
+      if ((yield* renew(member)).length === 0) return Option.none()
+      if ((yield* removeSilent).length > 0) yield* announce
+      const rows = yield* offsets
+      const { excess, free } = shareOf(member, yield* members, rows)
+      if (free.length > 0) yield* take(member, free.map(({ id }) => id))
+      const mine = rows.filter((row) => row.owner === member || free.includes(row))
+      for (const { end, id } of mine) readers.get(id)?.hint(end)
+      return Option.some(mine.map((row): PgHeld => ({
+        id: row.id,
+        topic: row.topic,
+        partition: row.partition,
+        committed: row.committed,
+        generation: free.includes(row) ? row.generation + 1 : row.generation,
+        excess: excess.includes(row)
+      })))
+    }).pipe(sql.withTransaction, failure("sync"))
+
+  const isOwned = (member: string, { generation, id }: PgHeld) =>
+    sql`group_name = ${group} AND partition_id = ${id} AND owner = ${member}::uuid AND generation = ${generation}`
+
+  const release = (member: string, held: PgHeld) =>
+    sql`UPDATE event_log_offsets SET owner = NULL WHERE ${isOwned(member, held)}`.pipe(
+      Effect.andThen(announce),
+      sql.withTransaction,
+      failure("release")
+    )
+
+  const leave = (member: string) =>
+    lock.pipe(
+      Effect.andThen(sql`DELETE FROM event_log_members WHERE id = ${member}::uuid`),
+      Effect.andThen(announce),
+      sql.withTransaction,
+      Effect.asVoid,
+      failure("leave")
+    )
+
+  const commit = (member: string, held: PgHeld) => (nextOffset: number) =>
+    sql`
+      UPDATE event_log_offsets SET committed = greatest(committed, ${nextOffset}::bigint)
+      WHERE ${isOwned(member, held)} AND EXISTS (
+        SELECT FROM event_log_members WHERE id = ${member}::uuid AND expires_at > clock_timestamp()
+      ) RETURNING 1`.pipe(
+      failure("commit"),
+      Effect.filterOrFail(
+        (rows) => rows.length > 0,
+        () => new PartitionLost({ group, topic: held.topic, partition: held.partition })
+      ),
+      Effect.asVoid
+    )
+
+  const open = Effect.fnUntraced(function*(member: string, held: PgHeld) {
+    const { committed, id, partition, topic } = held
+    const arrived = yield* notifications.latch(recordsSubject(id))
+    const reader = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const reader = PgReader.make(sql, {
+          partitionId: id,
+          topic,
+          partition,
+          from: committed,
+          subscription: options.subscription,
+          arrived
+        })
+        readers.set(id, reader)
+        return reader
+      }),
+      () => Effect.sync(() => readers.delete(id))
+    )
+    return { topic, partition, take: reader.take, commit: commit(member, held) }
+  })
+
+  return { lease, changes, join, sync, release: (member, held) => Effect.asVoid(release(member, held)), leave, open }
+}

@@ -1,0 +1,11 @@
+import { Context, Effect, Layer } from "effect"
+import { EventLog } from "../../../src/messaging/EventLog.ts"
+import * as EventLogMemory from "../../../src/messaging/EventLogMemory.ts"
+import { eventLogContract, Leases } from "./EventLogContract.ts"
+
+const adapter = Layer.effectContext(Effect.sync(() => {
+  const { endLeases, log } = EventLogMemory.make({ lease: "3 seconds" })
+  return Context.make(EventLog, log).pipe(Context.add(Leases, { end: endLeases }))
+}))
+
+eventLogContract("EventLogMemory", adapter)
