@@ -196,10 +196,10 @@ export class CallQueue {
       : this.crashed(reason)
   }
 
-  /** Fails what has waited longer than a call may run: its answer would come too late. */
+  /** Fails what has waited for longer than two calls may run; one that waits behind one that hangs still has its turn. */
   #expire(now: number): void {
     for (const call of this.#waiting) {
-      if (call.since === undefined || now - call.since <= this.#timeoutMillis) return
+      if (call.since === undefined || now - call.since <= 2 * this.#timeoutMillis) return
       this.#waiting.delete(call)
       this.#figures.waiting--
       call.resume(Effect.fail(this.#overloaded()))

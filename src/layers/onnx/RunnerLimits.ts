@@ -4,7 +4,7 @@ import { Context, Duration } from "effect"
 export interface RunnerLimitsOptions {
   /** What a runner may take for its model, above what it needs itself, in bytes (`MAAS_MODEL_MEMORY_LIMIT`). */
   readonly memoryBytes: number
-  /** How long one call may run, and how long it may wait before it runs (`MAAS_INFERENCE_TIMEOUT`). */
+  /** How long one call may run; it may wait twice as long before that (`MAAS_INFERENCE_TIMEOUT`). */
   readonly inferenceTimeout: Duration.Duration
   /** How long a model may take to be validated, converted or loaded. */
   readonly loadTimeout: Duration.Duration

@@ -2,7 +2,7 @@ import { NodeCrypto, NodeServices } from "@effect/platform-node"
 import { Context, Effect, FileSystem, Layer, Path, Schema, Stream } from "effect"
 import { fileURLToPath } from "node:url"
 import type { Tensor } from "../../../src/domain/inference/Tensor.ts"
-import { decodeData, encodeData } from "../../../src/domain/inference/TensorJson.ts"
+import { decodeData, encodeData, parseExactIntegers } from "../../../src/domain/inference/TensorJson.ts"
 import type { Sha256 } from "../../../src/domain/model/Artifact.ts"
 import { ModelId } from "../../../src/domain/model/Model.ts"
 import { Datatype, Signature } from "../../../src/domain/model/Signature.ts"
@@ -106,10 +106,11 @@ export const tensor = (
     (bytes) => ({ name, datatype, shape, data: bytes })
   ))
 
-const decodeElements = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Array(Schema.Unknown)))
+const decodeElements = Schema.decodeUnknownSync(Schema.Array(Schema.Unknown))
 
+/** Integers beyond 2^53 are `JsonInteger`s. */
 export const elementsOf = (output: Tensor | undefined): ReadonlyArray<unknown> | undefined =>
-  output === undefined ? undefined : decodeElements(encodeData(output))
+  output === undefined ? undefined : decodeElements(parseExactIntegers(encodeData(output)))
 
 /** One row of two floats, which is what most of the hostile models take. */
 export const pair = (first: number, second: number) => tensor("x", "FP32", [1, 2], [first, second])

@@ -80,7 +80,7 @@ export class Session {
 
   /**
    * One run on zeros and empty strings, with the free dimensions as small as the model takes them. A convolution, say,
-   * refuses a picture of 1×1, which is no fault of the model's, so larger ones are tried after that.
+   * refuses a picture of 1×1, and some models want a batch of 12, which is no fault of theirs: others are tried then.
    */
   dryRun({ maxInputBytes }: LoadOptions): void {
     let first: unknown
@@ -90,8 +90,7 @@ export class Session {
         return
       } catch (error) {
         first ??= error
-        if (error instanceof Refusal) break
-        if (!hasFreeDimension(this.signature)) break
+        if (memoryReason(reasonOf(error)) !== undefined || !hasFreeDimension(this.signature)) break
       }
     }
     if (first instanceof Refusal) throw first
@@ -106,7 +105,7 @@ export class Session {
 }
 
 /** For the first free dimension, which is mostly the batch, and for the others. */
-const freeSizes = [[1, 1], [1, 8], [1, 32], [1, 224], [2, 2], [8, 8]] as const
+const freeSizes = [[1, 1], [1, 8], [1, 32], [1, 224], [2, 2], [8, 8], [12, 12], [30, 30]] as const
 
 const hasFreeDimension = ({ inputs }: SignatureMessage): boolean => inputs.some(({ shape }) => shape.includes(-1))
 
