@@ -18,7 +18,9 @@ export const deadLetter = {
   partition: "dlq-partition",
   offset: "dlq-offset",
   attempts: "dlq-attempts",
-  at: "dlq-at"
+  at: "dlq-at",
+  /** `omitted` when the value was too large to keep. */
+  value: "dlq-value"
 } as const
 
 export type HeaderRecord = Readonly<Record<string, string>>

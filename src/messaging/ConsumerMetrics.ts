@@ -1,0 +1,19 @@
+import { Duration, Effect, Metric } from "effect"
+
+const records = Metric.counter("messaging_consumer_records_total", {
+  description: "Records by consumer group, topic and outcome",
+  incremental: true
+})
+
+const attempts = Metric.histogram("messaging_consumer_attempt_seconds", {
+  description: "Time that a handler takes for one attempt",
+  boundaries: [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60]
+})
+
+export type Outcome = "handled" | "retried" | "dead-lettered"
+
+export const countRecord = (group: string, topic: string, outcome: Outcome) =>
+  Metric.update(Metric.withAttributes(records, { group, topic, outcome }), 1)
+
+export const timeAttempt = (group: string, topic: string) =>
+  Effect.trackDuration(Metric.withAttributes(attempts, { group, topic }), (duration) => Duration.toSeconds(duration))
