@@ -22,14 +22,11 @@ export interface OutboxMessage {
 
 const encoder = new TextEncoder()
 
-export const payloadBytes = ({ payload }: OutboxMessage): Uint8Array =>
-  typeof payload === "string" ? encoder.encode(payload) : payload
-
 /** The record that a message is published as. */
 export const toRecord = (message: OutboxMessage): NewRecord => ({
   topic: message.topic,
   key: message.key,
-  value: payloadBytes(message),
+  value: typeof message.payload === "string" ? encoder.encode(message.payload) : message.payload,
   headers: { ...message.headers, [RecordHeaders.eventId]: message.id }
 })
 

@@ -11,16 +11,17 @@
  */
 import { Array, Duration, Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
-import { RecordTooLarge } from "../../../messaging/EventLog.ts"
-import { Outbox, OutboxUnavailable, payloadBytes } from "../../../messaging/Outbox.ts"
-import type { OutboxMessage } from "../../../messaging/Outbox.ts"
+import type { NewRecord } from "../../../messaging/EventLog.ts"
+import { Outbox, OutboxUnavailable, toRecord } from "../../../messaging/Outbox.ts"
 import { OutboxStore } from "../../../messaging/OutboxStore.ts"
 import * as RecordHeaders from "../../../messaging/RecordHeaders.ts"
+import { checkSizes } from "../../../messaging/RecordSize.ts"
 import { channel, Notifications } from "./Notifications.ts"
 import { unavailable } from "./SqlFailure.ts"
 
 /** More shards let more relays work at once; each costs one index probe a batch. */
 const shards = 16
+const lastShard = shards - 1
 /** The first half of the advisory locks of shards; the second is the shard. */
 const shardLocks = 0x6f7562
 /** Keeps the locks of keys apart from other locks. */
@@ -46,9 +47,8 @@ interface Row {
 const failure = (operation: string) => unavailable((cause) => new OutboxUnavailable({ operation, cause }))
 
 const makeAppend = (sql: SqlClient.SqlClient, maxMessageBytes: number): Outbox["Service"]["append"] => {
-  const insert = Effect.fnUntraced(function*(messages: ReadonlyArray<OutboxMessage>) {
-    const trace = yield* RecordHeaders.currentTraceparent
-    const keys = messages.map(({ key }) => key)
+  const insert = Effect.fnUntraced(function*(records: ReadonlyArray<NewRecord>, ids: ReadonlyArray<string>) {
+    const keys = records.map(({ key }) => key)
     // In one order for everybody, so that two batches never wait for each other.
     yield* sql`
       SELECT pg_advisory_xact_lock(lock)
@@ -57,15 +57,13 @@ const makeAppend = (sql: SqlClient.SqlClient, maxMessageBytes: number): Outbox["
     yield* sql`
       WITH appended AS (
         INSERT INTO outbox (shard, id, topic, key, headers, payload)
-        SELECT (hashtextextended(m.key, ${keyLocks}) & ${
-      shards - 1
-    })::smallint, m.id, m.topic, m.key, m.headers, m.payload
+        SELECT (hashtextextended(m.key, ${keyLocks}) & ${lastShard})::smallint, m.id, m.topic, m.key, m.headers, m.payload
         FROM unnest(
-          ${messages.map(({ id }) => id)}::uuid[],
-          ${messages.map(({ topic }) => topic)}::text[],
+          ${ids}::uuid[],
+          ${records.map(({ topic }) => topic)}::text[],
           ${keys}::text[],
-          ${messages.map(({ headers }) => JSON.stringify({ ...trace, ...headers }))}::jsonb[],
-          ${messages.map(payloadBytes)}::bytea[]
+          ${records.map(({ headers }) => JSON.stringify(headers))}::jsonb[],
+          ${records.map(({ value }) => value)}::bytea[]
         ) WITH ORDINALITY AS m (id, topic, key, headers, payload, position)
         ORDER BY m.position
       )
@@ -74,14 +72,12 @@ const makeAppend = (sql: SqlClient.SqlClient, maxMessageBytes: number): Outbox["
 
   return Effect.fnUntraced(function*(messages) {
     if (messages.length === 0) return
-    for (const message of messages) {
-      const size = payloadBytes(message).byteLength + JSON.stringify(message.headers).length + message.key.length
-      if (size > maxMessageBytes) {
-        return yield* new RecordTooLarge({ topic: message.topic, key: message.key, size, limit: maxMessageBytes })
-      }
-    }
+    const trace = yield* RecordHeaders.currentTraceparent
+    const records = messages.map((message) => toRecord({ ...message, headers: { ...trace, ...message.headers } }))
+    yield* checkSizes(records, maxMessageBytes)
     const transaction = yield* Effect.serviceOption(sql.transactionService)
-    yield* failure("append")(Option.isSome(transaction) ? insert(messages) : sql.withTransaction(insert(messages)))
+    const inserted = insert(records, messages.map(({ id }) => id))
+    yield* failure("append")(Option.isSome(transaction) ? inserted : sql.withTransaction(inserted))
   })
 }
 
@@ -94,44 +90,51 @@ const makeStore = (
 
   const claimShards = sql<{ readonly shard: number }>`
     WITH pending AS MATERIALIZED (
-      SELECT shard FROM generate_series(0, ${shards - 1}) AS shard
+      SELECT shard FROM generate_series(0, ${lastShard}) AS shard
       WHERE EXISTS (SELECT FROM outbox WHERE outbox.shard = shard.shard)
     )
-    SELECT shard FROM pending WHERE pg_try_advisory_xact_lock(${shardLocks}, shard)`
+    SELECT shard FROM pending
+    WHERE pg_try_advisory_xact_lock(${shardLocks}, shard)
+      AND set_config('idle_in_transaction_session_timeout', ${timeoutMillis}, true) IS NOT NULL`
 
   const relay: OutboxStore["Service"]["relay"] = ({ maxBytes, maxMessages, withheld }, publish) => {
+    const withheldTopics = withheld.keys.map(({ topic }) => topic)
+    const withheldKeys = withheld.keys.map(({ key }) => key)
+
     const next = (claimed: ReadonlyArray<number>) =>
       sql<Row>`
         SELECT seq, id, topic, key, headers, payload
         FROM (
-          SELECT *, sum(octet_length(payload)) OVER (ORDER BY shard, seq) - octet_length(payload) AS bytes_before
+          SELECT *, sum(octet_length(payload)) OVER (ORDER BY shard, seq) AS bytes
           FROM unnest(${claimed}::smallint[]) AS claimed (shard)
           CROSS JOIN LATERAL (
             SELECT seq, id, topic, key, headers, payload FROM outbox
             WHERE outbox.shard = claimed.shard
               AND topic <> ALL (${withheld.topics}::text[])
-              AND (topic, key) NOT IN (
-                SELECT * FROM unnest(${withheld.keys.map(({ topic }) => topic)}::text[], ${
-        withheld.keys.map(({ key }) => key)
-      }::text[])
-              )
+              AND (topic, key) NOT IN (SELECT * FROM unnest(${withheldTopics}::text[], ${withheldKeys}::text[]))
             ORDER BY seq LIMIT ${Math.ceil(maxMessages / claimed.length)}
           ) AS messages
         ) AS batch
-        WHERE bytes_before < ${maxBytes}
+        WHERE bytes <= ${maxBytes} OR bytes = octet_length(payload)
         ORDER BY shard, seq`
 
-    return sql.withTransaction(Effect.gen(function*() {
-      yield* sql`SELECT set_config('idle_in_transaction_session_timeout', ${timeoutMillis}, true)`
+    const claim = Effect.gen(function*() {
       const claimed = yield* claimShards
-      if (claimed.length === 0) return 0
       // A statement of its own: it sees what the previous owner of the shards left.
-      const rows = yield* next(claimed.map(({ shard }) => shard))
-      if (!Array.isReadonlyArrayNonEmpty(rows)) return 0
-      yield* publish(rows)
-      yield* sql`DELETE FROM outbox WHERE seq = ANY (${rows.map(({ seq }) => seq)}::bigint[])`
-      return rows.length
-    })).pipe(failure("relay"))
+      return claimed.length === 0 ? [] : yield* next(claimed.map(({ shard }) => shard))
+    })
+
+    // Interruption ends a batch before or while it is published, but not between that and its removal: a program that
+    // stops in an orderly way leaves nothing to be published twice.
+    return Effect.uninterruptibleMask((restore) =>
+      sql.withTransaction(Effect.gen(function*() {
+        const rows = yield* restore(claim)
+        if (!Array.isReadonlyArrayNonEmpty(rows)) return 0
+        yield* restore(publish(rows))
+        yield* sql`DELETE FROM outbox WHERE seq = ANY (${rows.map(({ seq }) => seq)}::bigint[])`
+        return rows.length
+      }))
+    ).pipe(failure("relay"))
   }
 
   const backlog = sql<{ readonly count: bigint; readonly age: number }>`

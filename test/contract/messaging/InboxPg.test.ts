@@ -1,0 +1,119 @@
+/** The inbox on concurrent transactions of a real server. */
+import { assert, layer } from "@effect/vitest"
+import { Array, Deferred, Effect, Fiber, Option, Random, Schema } from "effect"
+import { SqlClient, SqlError } from "effect/sql"
+import { Inbox } from "../../../src/messaging/Inbox.ts"
+import { eventually } from "./EventLogContract.ts"
+import * as PgMessaging from "./PgMessaging.ts"
+
+/** What an event causes: a row, so that it is part of the transaction. */
+const record = (event: string) =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) => sql`INSERT INTO effects (event) VALUES (${event})`)
+
+const effectsOf = (event: string) =>
+  Effect.flatMap(
+    SqlClient.SqlClient,
+    (sql) => Effect.map(sql`SELECT FROM effects WHERE event = ${event}`, (rows) => rows.length)
+  )
+
+const createEffects = Effect.flatMap(
+  SqlClient.SqlClient,
+  (sql) => sql`CREATE TABLE IF NOT EXISTS effects (event text NOT NULL)`
+)
+
+const Delivery = Schema.Struct({
+  event: Schema.Literals(["e1", "e2", "e3"]),
+  consumer: Schema.Literals(["billing", "shipping"]),
+  outcome: Schema.Literals(["succeeds", "fails", "is interrupted"])
+})
+
+layer(PgMessaging.layer({ inbox: { remember: "300 millis", forgetEvery: "1 hour" } }), {
+  excludeTestServices: true,
+  timeout: "30 seconds"
+})("InboxPg", (it) => {
+  it.effect.prop(
+    "law 54: however often and however many at once, the effect happens once per consumer and event id",
+    [Schema.Array(Delivery).check(Schema.isMaxLength(15))],
+    ([deliveries]) =>
+      Effect.gen(function*() {
+        yield* createEffects
+        const inbox = yield* Inbox
+        const run = yield* Random.nextInt
+        const nameOf = (event: string, consumer: string) => `${run} ${consumer} ${event}`
+        const results = yield* Effect.forEach(deliveries, ({ consumer, event, outcome }) => {
+          const effect = Effect.andThen(
+            record(nameOf(event, consumer)),
+            outcome === "succeeds" ? Effect.void : outcome === "fails" ? Effect.fail("no") : Effect.interrupt
+          )
+          return Effect.exit(inbox.once(consumer, `${run} ${event}`, effect))
+        }, { concurrency: 6 })
+        for (
+          const [name, group] of Map.groupBy(deliveries.map((delivery, i) => ({ ...delivery, result: results[i] })), (
+            { consumer, event }
+          ) => nameOf(event, consumer))
+        ) {
+          const succeeds = group.some(({ outcome }) => outcome === "succeeds")
+          assert.strictEqual(yield* effectsOf(name), succeeds ? 1 : 0)
+          const first = group.filter(({ result }) => result?._tag === "Success" && Option.isSome(result.value))
+          assert.strictEqual(first.length, succeeds ? 1 : 0)
+        }
+      }),
+    { arbitrary: { runs: 30 }, timeout: 30_000 }
+  )
+
+  it.effect("law 54: of two deliveries at once the second waits, and takes over if the first fails", () =>
+    Effect.gen(function*() {
+      yield* createEffects
+      const sql = yield* SqlClient.SqlClient
+      const inbox = yield* Inbox
+      const begun = yield* Deferred.make<void>()
+      const mayFail = yield* Deferred.make<void>()
+      const first = yield* Effect.forkChild(Effect.flip(inbox.once(
+        "c",
+        "taken over",
+        record("taken over").pipe(
+          Effect.andThen(Deferred.succeed(begun, undefined)),
+          Effect.andThen(Deferred.await(mayFail)),
+          Effect.andThen(Effect.fail("no"))
+        )
+      )))
+      yield* Deferred.await(begun)
+      const second = yield* Effect.forkChild(inbox.once("c", "taken over", Effect.as(record("taken over"), "mine")))
+      yield* eventually(
+        "the second waits",
+        sql`SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted`,
+        (rows) => rows.length > 0
+      )
+      yield* Deferred.succeed(mayFail, undefined)
+      assert.strictEqual(yield* Fiber.join(first), "no")
+      assert.deepStrictEqual(yield* Fiber.join(second), Option.some("mine"))
+      assert.strictEqual(yield* effectsOf("taken over"), 1)
+    }))
+
+  it.effect("passes the errors of the effect on, SQL errors among them", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const inbox = yield* Inbox
+      const error = yield* Effect.flip(inbox.once("c", "sql error", sql`SELECT 1 / 0`))
+      assert.isTrue(SqlError.isSqlError(error))
+      assert.deepStrictEqual(yield* inbox.once("c", "sql error", Effect.succeed(1)), Option.some(1))
+    }))
+})
+
+layer(PgMessaging.layer({ inbox: { remember: "1 second", forgetEvery: "50 millis" } }), {
+  excludeTestServices: true,
+  timeout: "30 seconds"
+})("InboxPg, forgetting", (it) => {
+  it.effect("ids are forgotten after the set age, and not before", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const inbox = yield* Inbox
+      const remembered = sql`SELECT FROM inbox`
+      yield* Effect.forEach(Array.range(1, 20), (n) => inbox.once("c", `old ${n}`, Effect.void))
+      yield* sql`UPDATE inbox SET handled_at = now() - interval '1 hour' WHERE event_id <> 'old 1'`
+      yield* sql`UPDATE inbox SET handled_at = now() + interval '1 hour' WHERE event_id = 'old 1'`
+      yield* eventually("the old ones are gone", remembered, (rows) => rows.length === 1)
+      assert.deepStrictEqual(yield* inbox.once("c", "old 1", Effect.void), Option.none())
+      assert.deepStrictEqual(yield* inbox.once("c", "old 2", Effect.succeed("again")), Option.some("again"))
+    }))
+})
