@@ -19,9 +19,9 @@ const make = Effect.gen(function*() {
   const artifacts = yield* ArtifactStore
   const limits = yield* RunnerLimits
   const figures = emptyFigures()
-  // Runners end side by side, not one after the other.
-  const scope = yield* Effect.acquireRelease(Scope.make("parallel"), (scope, exit) => Scope.close(scope, exit))
   const program = yield* RunnerProgram.make
+  // Runners end side by side, not one after the other, and before the folder they work in is removed.
+  const scope = yield* Effect.acquireRelease(Scope.make("parallel"), (scope, exit) => Scope.close(scope, exit))
   const pool = yield* Scope.provide(RunnerPool.make(program, limits.memoryBytes, figures), scope)
   const inspector = ModelInspector.make(pool, program, limits, artifacts)
   const environment = { pool, limits, artifacts, figures }

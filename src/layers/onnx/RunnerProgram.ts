@@ -27,9 +27,10 @@ const v8Flags = ["--max-old-space-size=256", "--max-semi-space-size=1", "--v8-po
  * the runner's compiled code, so that only the first one takes the time to strip the types from its source.
  */
 export const make = Effect.gen(function*() {
+  yield* removeLeftovers
   const directory = yield* Effect.acquireRelease(
-    Effect.promise(() => NodeFs.mkdtemp(NodePath.join(NodeOs.tmpdir(), "maas-runners-"))),
-    (directory) => Effect.promise(() => NodeFs.rm(directory, { recursive: true, force: true }))
+    Effect.promise(() => NodeFs.mkdtemp(NodePath.join(NodeOs.tmpdir(), `${folderPrefix}${process.pid}-`))),
+    (directory) => Effect.promise(() => removeFolder(directory))
   )
   const cwd = NodePath.join(directory, "empty")
   const cache = NodePath.join(directory, "code")
@@ -64,6 +65,28 @@ export const make = Effect.gen(function*() {
     limitCommand: (yield* says("prlimit", ["--help"], /--data/)) ? "prlimit" : undefined
   } satisfies RunnerProgram
 })
+
+/** The machine's name is in it because containers that share a folder for temporary files count pids of their own. */
+const folderPrefix = `maas-runners-${NodeOs.hostname()}-`
+
+/** Removes the folders of programs that were killed: their process is no more. */
+const removeLeftovers = Effect.promise(() => NodeFs.readdir(NodeOs.tmpdir())).pipe(
+  Effect.map((names) =>
+    names.filter((name) => name.startsWith(folderPrefix) && !isAlive(name.slice(folderPrefix.length)))
+  ),
+  Effect.flatMap(Effect.forEach(
+    // A runner that is just ending may still write there; the next start will find what is left.
+    (name) => Effect.ignore(Effect.tryPromise(() => removeFolder(NodePath.join(NodeOs.tmpdir(), name)))),
+    { discard: true }
+  ))
+)
+
+const removeFolder = (folder: string) => NodeFs.rm(folder, { recursive: true, force: true })
+
+const isAlive = (suffix: string): boolean => {
+  const [pid] = suffix.split("-")
+  return Result.isSuccess(Result.try(() => process.kill(Number(pid), 0)))
+}
 
 /** Whether a command of the system is there and mentions an option: those of busybox lack some. */
 const says = (command: string, args: ReadonlyArray<string>, expected: RegExp): Effect.Effect<boolean> =>

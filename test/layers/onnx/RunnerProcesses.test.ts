@@ -1,11 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import * as NodeChildProcess from "node:child_process"
+import * as NodeFs from "node:fs"
 import { fileURLToPath } from "node:url"
-import { RunnerFigures } from "../../../src/layers/onnx/RunnerFigures.ts"
+import { emptyFigures, RunnerFigures } from "../../../src/layers/onnx/RunnerFigures.ts"
+import * as RunnerProcess from "../../../src/layers/onnx/RunnerProcess.ts"
+import * as RunnerProgram from "../../../src/layers/onnx/RunnerProgram.ts"
 import { ModelRuntime } from "../../../src/services/ModelRuntime.ts"
 import { eventually, isAlive, runnersOf } from "./processes.ts"
-import { bringUp, elementsOf, layerWith, pair, store } from "./support.ts"
+import { bringUp, elementsOf, fixture, layerWith, pair, store } from "./support.ts"
+
+const MiB = 1024 * 1024
 
 describe.skipIf(process.platform !== "linux")("Runner processes", () => {
   it.live("a runner killed in mid-call fails that call, and the next one is answered", () =>
@@ -122,4 +127,41 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
         ["LC_ALL", "MALLOC_ARENA_MAX", "NODE_COMPILE_CACHE", "PATH"]
       )
     }).pipe(Effect.provide(layerWith({}))), 30_000)
+
+  it.live("the kernel limits a runner's memory, files and core dumps", () =>
+    Effect.gen(function*() {
+      const before = runnersOf(process.pid)
+      yield* bringUp("good/iris-logreg")
+      // The spare one may only just have been started.
+      yield* eventually(() =>
+        runnersOf(process.pid).filter((pid) => !before.includes(pid)).every((runner) => {
+          const limits = NodeFs.readFileSync(`/proc/${runner}/limits`, "latin1")
+          const bytes = (name: string) => Number(new RegExp(`^${name} +(\\d+)`, "m").exec(limits)?.[1])
+          return bytes("Max data size") > 512 * MiB && bytes("Max data size") < 2_048 * MiB &&
+            bytes("Max file size") === 512 * MiB && bytes("Max core file size") === 0
+        })
+      )
+    }).pipe(Effect.provide(layerWith({ memoryBytes: 512 * MiB }))), 30_000)
+
+  it.live(
+    "a runner whose memory the kernel does not limit is watched, and ended when it outgrows it",
+    () =>
+      Effect.gen(function*() {
+        const figures = emptyFigures()
+        const program = yield* RunnerProgram.make
+        const runner = yield* RunnerProcess.start({ ...program, limitCommand: undefined }, 256 * MiB, figures)
+        const death = yield* Effect.flip(
+          runner.ask(
+            { type: "validate", path: fixture("hostile/grows-slowly.onnx"), threads: 1, maxInputBytes: MiB },
+            20_000
+          )
+        )
+        assert.strictEqual(death.kind, "memory")
+        assert.match(death.reason, /more than the 256 MiB of MAAS_MODEL_MEMORY_LIMIT/)
+        assert.strictEqual(figures.kills.memory, 1)
+        yield* runner.ended
+        assert.strictEqual(figures.processes, 0)
+      }).pipe(Effect.scoped),
+    30_000
+  )
 })
