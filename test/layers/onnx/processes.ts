@@ -2,7 +2,7 @@ import { Effect, Result, Schedule } from "effect"
 import * as NodeFs from "node:fs"
 
 /** The processes of this machine whose parent is `parent`, with their state: Z for one that ended and was not waited for. */
-export const childrenOf = (parent: number): ReadonlyArray<{ readonly pid: number; readonly state: string }> =>
+const childrenOf = (parent: number): ReadonlyArray<{ readonly pid: number; readonly state: string }> =>
   NodeFs.readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((name) => {
     const stat = Result.try(() => NodeFs.readFileSync(`/proc/${name}/stat`, "latin1"))
     if (Result.isFailure(stat)) return []

@@ -44,7 +44,7 @@ export const store = Effect.fnUntraced(function*(name: string) {
   return yield* storeBytes(yield* fs.readFile(fixture(`${name}.onnx`)))
 })
 
-export const storeBytes = Effect.fnUntraced(function*(bytes: Uint8Array) {
+const storeBytes = Effect.fnUntraced(function*(bytes: Uint8Array) {
   const artifacts = yield* ArtifactStore
   const staged = yield* artifacts.stage(Stream.make(bytes), { maxBytes: 1e9 })
   yield* staged.publish
@@ -53,7 +53,7 @@ export const storeBytes = Effect.fnUntraced(function*(bytes: Uint8Array) {
 
 const ids = { next: 0 }
 
-export const deploymentOf = (name: string, artifact: Sha256, signature: Signature): Deployment => ({
+const deploymentOf = (name: string, artifact: Sha256, signature: Signature): Deployment => ({
   modelId: ModelId.make(`01890a5d-ac96-774b-bcce-${String(ids.next++).padStart(12, "0")}`),
   model: name,
   version: 1,
@@ -82,7 +82,7 @@ const StatedTensor = Schema.Struct({
 })
 
 /** The cases that come with the sample models. */
-export const Cases = Schema.Struct({
+const Cases = Schema.Struct({
   metadata: Signature,
   cases: Schema.Array(Schema.Struct({
     request: Schema.Struct({ inputs: Schema.Array(StatedTensor) }),

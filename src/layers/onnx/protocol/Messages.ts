@@ -24,20 +24,20 @@ export interface LoadOptions {
 }
 
 /** Checks the file, opens it, and runs it once on made-up inputs. */
-export interface Validate extends LoadOptions {
+interface Validate extends LoadOptions {
   readonly type: "validate"
   readonly path: string
 }
 
 /** Writes the optimised model to `target` and opens that. */
-export interface Convert extends LoadOptions {
+interface Convert extends LoadOptions {
   readonly type: "convert"
   readonly path: string
   readonly target: string
 }
 
 /** Opens the model and keeps it for `Run`s, after it answered made-up inputs. */
-export interface Load extends LoadOptions {
+interface Load extends LoadOptions {
   readonly type: "load"
   readonly path: string
 }
@@ -57,32 +57,32 @@ export interface Run {
 export type Command = Validate | Convert | Load | Run
 
 /** The first word of a runner. `dataBytes` is its data segment before any model (VmData), `undefined` where not known. */
-export interface Hello {
+interface Hello {
   readonly type: "hello"
   readonly dataBytes?: number | undefined
 }
 
 /** Validated, converted or loaded. */
-export interface Opened {
+interface Opened {
   readonly type: "opened"
   readonly signature: SignatureMessage
 }
 
 /** The model is at fault; the codes are those of `ModelRefused`. */
-export interface Refused {
+interface Refused {
   readonly type: "refused"
   readonly code: string
   readonly message: string
 }
 
 /** The outputs are in the order of the signature. */
-export interface Ran {
+interface Ran {
   readonly type: "ran"
   readonly outputs: ReadonlyArray<TensorMessage>
 }
 
 /** The run failed and the runner lives on. */
-export interface RunFailed {
+interface RunFailed {
   readonly type: "failed"
   readonly reason: string
 }

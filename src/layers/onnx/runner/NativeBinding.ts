@@ -1,4 +1,5 @@
 import { createRequire } from "node:module"
+import type { InferenceSession } from "onnxruntime-node"
 import type { OrtData, OrtTensor } from "./Elements.ts"
 
 /**
@@ -25,7 +26,7 @@ export interface NativeSession {
     buffer: ArrayBufferLike,
     byteOffset: number,
     byteLength: number,
-    options: Readonly<Record<string, unknown>>
+    options: InferenceSession.SessionOptions
   ) => void
   readonly inputMetadata: ReadonlyArray<NativeMetadata>
   readonly outputMetadata: ReadonlyArray<NativeMetadata>

@@ -18,7 +18,7 @@ export const memoryReason = (message: string): string | undefined =>
 const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 /** ONNX Runtime's message without the places in its own source, on one line, of a bounded length. */
-export const tidy = (message: string): string =>
+const tidy = (message: string): string =>
   message
     // oxlint-disable-next-line no-control-regex -- a terminal's colours are control characters
     .replace(/\u001b\[[0-9;]*m/g, "")
