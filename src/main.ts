@@ -2,7 +2,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Console, Effect, Layer } from "effect"
 import { Command } from "effect/cli"
-import { SecureRandom } from "effect/crypto"
+import * as SecureRandomNode from "./layers/crypto/SecureRandomNode.ts"
 import * as All from "./layers/roles/All.ts"
 import * as Migrate from "./layers/roles/Migrate.ts"
 import { describe, Settings } from "./layers/settings/Settings.ts"
@@ -32,7 +32,7 @@ const maas = Command.make("maas").pipe(
   Command.withSubcommands([serve, migrate, config])
 )
 
-const platform = Layer.merge(NodeServices.layer, SecureRandom.layerWebCrypto)
+const platform = Layer.merge(NodeServices.layer, SecureRandomNode.layer)
 const program = Logging.layer.pipe(Layer.provideMerge(Settings.layer))
 
 Command.run(maas, { version: "0.1.0" }).pipe(

@@ -1,4 +1,4 @@
-import { Effect, Option, Schema, SchemaIssue, SchemaTransformation, String } from "effect"
+import { Effect, Option, Schema, SchemaIssue, SchemaTransformation, String, Tracer } from "effect"
 import { HttpEffect, HttpServerRequest, HttpServerResponse, ProblemDetails } from "effect/http"
 import { HttpApiSchema } from "effect/http-api"
 
@@ -32,7 +32,7 @@ export interface ProblemFacts {
 export const toBody = (facts: ProblemFacts): Effect.Effect<ProblemBody> =>
   Effect.gen(function*() {
     const request = yield* Effect.serviceOption(HttpServerRequest.HttpServerRequest)
-    const span = yield* Effect.option(Effect.currentParentSpan)
+    const span = yield* Effect.serviceOption(Tracer.ParentSpan)
     const { status, code, title, detail, errors } = facts
     return {
       type: `urn:maas:problem:${code}`,

@@ -21,7 +21,7 @@ export interface Program {
 /** A data folder that is removed when the scope closes. */
 export const dataDirectory = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "maas-e2e-"))),
-  (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+  (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 }))
 )
 
 const adminKey = "maas_e2e-admin-key-0123456789"

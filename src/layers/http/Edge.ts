@@ -80,7 +80,7 @@ export const make = Effect.map(
       const path = request.url.split("?", 1)[0] ?? ""
       const given = request.headers["x-request-id"]
       const requestId = given !== undefined && isRequestId(given) ? given : yield* random.uuidV4()
-      const parent = yield* Effect.option(Effect.currentParentSpan)
+      const parent = yield* Effect.serviceOption(Tracer.ParentSpan)
       const trace = Option.isSome(parent) ? parent.value : yield* traceOf(request.headers, random)
       const started = yield* Clock.currentTimeNanos
       metrics.requestStarted()

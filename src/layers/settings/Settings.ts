@@ -1,4 +1,16 @@
-import { Array, ByteSize, Config, Context, Duration, Effect, Layer, Redacted, Result, Schema } from "effect"
+import {
+  Array,
+  ByteSize,
+  Config,
+  Context,
+  Duration,
+  Effect,
+  Layer,
+  Redacted,
+  Result,
+  Schema,
+  SchemaIssue
+} from "effect"
 
 /** What can be set: the name in the environment, and what is said of it to those who set it. */
 const names = {
@@ -44,8 +56,8 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
 }
 
 const optional = <A>(config: Config.Config<A>) => Config.withDefault(config, undefined)
-const count = (name: string, most: number) =>
-  Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: most })), name)
+const integer = (name: string, range: { readonly minimum: number; readonly maximum: number }) =>
+  Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween(range)), name)
 const adminKey = Schema.String.check(
   Schema.isPattern(/^maas_[A-Za-z0-9_-]{16,195}$/, { expected: "maas_ and 16 to 195 of A-Z a-z 0-9 _ -" })
 )
@@ -55,17 +67,17 @@ const postgresUrl = Schema.String.check(
 
 const configs = {
   host: Config.withDefault(Config.NonEmptyString(names.host), "127.0.0.1"),
-  port: Config.withDefault(Config.Port(names.port), 8_000),
+  port: Config.withDefault(integer(names.port, { minimum: 0, maximum: 65_535 }), 8_000),
   dataDirectory: Config.withDefault(Config.NonEmptyString(names.dataDirectory), "data"),
   adminKey: optional(Config.schema(Schema.RedactedFromValue(adminKey), names.adminKey)),
   databaseUrl: optional(Config.schema(Schema.RedactedFromValue(postgresUrl), names.databaseUrl)),
-  databasePool: Config.withDefault(count(names.databasePool, 1_000), 10),
+  databasePool: Config.withDefault(integer(names.databasePool, { minimum: 2, maximum: 1_000 }), 10),
   maxUpload: Config.withDefault(Config.ByteSize(names.maxUpload), ByteSize.gibibytes(1)),
   maxBody: Config.withDefault(Config.ByteSize(names.maxBody), ByteSize.mebibytes(32)),
   modelMemoryLimit: Config.withDefault(Config.ByteSize(names.modelMemoryLimit), ByteSize.gibibytes(1)),
   inferenceTimeout: Config.withDefault(Config.Duration(names.inferenceTimeout), Duration.seconds(10)),
   loadTimeout: Config.withDefault(Config.Duration(names.loadTimeout), Duration.seconds(30)),
-  maxLoadedModels: Config.withDefault(count(names.maxLoadedModels, 10_000), 32),
+  maxLoadedModels: Config.withDefault(integer(names.maxLoadedModels, { minimum: 1, maximum: 10_000 }), 32),
   shutdownGrace: Config.withDefault(Config.Duration(names.shutdownGrace), Duration.seconds(20)),
   logLevel: Config.withDefault(Config.LogLevel(names.logLevel), "Info"),
   logFormat: optional(Config.Literals(["pretty", "json"], names.logFormat))
@@ -85,12 +97,16 @@ export class ConfigurationInvalid extends Schema.TaggedError<ConfigurationInvali
 
 const secrets: ReadonlyArray<string> = [names.adminKey, names.databaseUrl]
 
+const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
+
 const mistakeOf = (name: string, error: Config.ConfigError) => ({
   name,
   // A mistaken secret is still a secret
   message: secrets.includes(name)
     ? `not as expected: ${descriptions[name === names.adminKey ? "adminKey" : "databaseUrl"].purpose}`
-    : error.message.split("\n", 1)[0] ?? ""
+    : Schema.isSchemaError(error.cause)
+    ? formatIssues(error.cause.issue).issues.map(({ message }) => message).join("; ")
+    : error.message
 })
 
 const load = Effect.gen(function*() {
