@@ -1,44 +1,67 @@
-import { Effect, Layer, Option, Schedule, Schema } from "effect"
+import { Array, Duration, Effect, Layer } from "effect"
+import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import { ModelEvent } from "../domain/model/ModelEvents.ts"
+import * as Consumer from "../messaging/Consumer.ts"
 import type { LogRecord } from "../messaging/EventLog.ts"
 import { EventLog } from "../messaging/EventLog.ts"
+import type { MessageRefused } from "../messaging/Handling.ts"
+import { decodeJson, HandlingFailed } from "../messaging/Handling.ts"
+import { keepTrying } from "../messaging/KeepTrying.ts"
 import { ArtifactSweep } from "./ArtifactSweep.ts"
 import { modelEventsTopic } from "./ModelEventsOutbox.ts"
+import { ModelRuntime } from "./ModelRuntime.ts"
 import { Pipeline } from "./Pipeline.ts"
 
-const decode = Schema.decodeUnknownOption(Schema.fromJsonString(ModelEvent))
-const text = new TextDecoder()
+/** Models that are worked on side by side are at most as many as partitions. */
+const partitions = 8
 
+/** What fails here is a server that is away; half an hour of trying outlasts a restart of any. */
+const retryDelays = [1, 2, 5, 10, 30, ...Array.makeBy(30, () => 60)].map((seconds) => Duration.seconds(seconds))
+
+const decode: (record: LogRecord) => Effect.Effect<ModelEvent, MessageRefused> = decodeJson(ModelEvent)
+
+const retryable = ({ dependency, message }: DependencyUnavailable) =>
+  new HandlingFailed({ code: `${dependency}_unavailable`, message })
+
+/** Does what the events of models ask for: the pipeline's stages, and cleaning up after versions that are gone. */
 export const layer = Layer.effectDiscard(Effect.gen(function*() {
   const log = yield* EventLog
   const pipeline = yield* Pipeline
-  const sweep = yield* ArtifactSweep
-  yield* log.ensureTopics([{ name: modelEventsTopic, partitions: 8 }])
-  const handle = Effect.fnUntraced(function*(record: LogRecord) {
-    const event = decode(text.decode(record.value))
-    if (Option.isNone(event)) return
-    const { value } = event
-    switch (value.type) {
+  const runtime = yield* ModelRuntime
+  const { sweep } = yield* ArtifactSweep
+
+  const handle = (event: ModelEvent): Effect.Effect<void, DependencyUnavailable> => {
+    switch (event.type) {
       case "version.uploaded":
       case "version.validating":
       case "version.converting":
       case "version.deploying":
-        return yield* pipeline.advance(value.modelId, value.data.version)
+        return pipeline.advance(event.modelId, event.data.version)
       case "version.failed":
+        return Effect.asVoid(sweep)
       case "version.retired":
+        return Effect.andThen(runtime.unload(event.modelId, event.data.version), Effect.asVoid(sweep))
       case "model.deleted":
-        return yield* Effect.asVoid(sweep.sweep)
+        return Effect.andThen(runtime.unload(event.modelId, undefined), Effect.asVoid(sweep))
+      case "model.created":
+      case "model.updated":
+      case "alias.set":
+      case "alias.removed":
+      case "version.awaiting_upload":
+      case "version.ready":
+        return Effect.void
     }
-  })
-  yield* log.subscribe(
-    { group: "pipeline", topics: [modelEventsTopic], from: "earliest" },
-    (partition) =>
-      Effect.forever(Effect.gen(function*() {
-        const records = yield* partition.take
-        for (const record of records) {
-          yield* Effect.retry(handle(record), Schedule.spaced("1 second"))
-          yield* partition.commit(record.offset + 1)
-        }
-      })).pipe(Effect.catch((error) => Effect.logWarning("lost", error)))
-  ).pipe(Effect.forkScoped)
+  }
+
+  yield* log.ensureTopics([{ name: modelEventsTopic, partitions }]).pipe(
+    keepTrying("The pipeline waits for the event log")
+  )
+  yield* Consumer.run({
+    group: "pipeline",
+    topics: [modelEventsTopic],
+    from: "earliest",
+    decode,
+    handle: (event: ModelEvent) => Effect.mapError(handle(event), retryable),
+    retryDelays
+  }).pipe(Effect.forkScoped)
 }))

@@ -59,6 +59,6 @@ export class ModelRuntime extends Context.Service<ModelRuntime, {
     ReadonlyArray<Tensor>,
     InferenceTimeout | ModelCrashed | ModelOverloaded | DependencyUnavailable
   >
-  /** Ends the model's process; a model that is not loaded is none to end. */
-  readonly unload: (modelId: ModelId, version: VersionNumber) => Effect.Effect<void>
+  /** Ends the process of the version, or of every version; what is not loaded is none to end. */
+  readonly unload: (modelId: ModelId, version: VersionNumber | undefined) => Effect.Effect<void>
 }>()("maas/services/ModelRuntime") {}

@@ -4,14 +4,14 @@ import { HttpApiBuilder } from "effect/http-api"
 import { MaasApi } from "../../api/MaasApi.ts"
 import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import { Readiness } from "../../services/Readiness.ts"
-import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
+import { Prometheus } from "../telemetry/Prometheus.ts"
 
 const operations = HttpApiBuilder.group(
   MaasApi,
   "operations",
   Effect.fnUntraced(function*(handlers) {
     const readiness = yield* Readiness
-    const metrics = yield* HttpMetrics
+    const metrics = yield* Prometheus
     return handlers.handleAll({
       health: () => Effect.succeed({ status: "alive" as const }),
       ready: () =>

@@ -87,10 +87,11 @@ const make = Effect.gen(function*() {
     return yield* model.calls.add(inputs)
   })
 
-  const unload = Effect.fn("ModelRuntime.unload")(function*(modelId: ModelId, version: VersionNumber) {
-    const key = keyOf(modelId, version)
-    const model = served.get(key)
-    if (model !== undefined) yield* remove(key, model)
+  const unload = Effect.fn("ModelRuntime.unload")(function*(modelId: ModelId, version: VersionNumber | undefined) {
+    const gone = Array.from(served).filter(([, { deployment }]) =>
+      deployment.modelId === modelId && (version === undefined || deployment.version === version)
+    )
+    yield* Effect.forEach(gone, ([key, model]) => remove(key, model), { discard: true })
   }, changing.withPermit)
 
   return Context.make(

@@ -29,7 +29,9 @@ export const layer = Layer.effect(
       )
     }))
     yield* listen.pipe(
-      Effect.tapError((error) => Effect.andThen(missed, Effect.logWarning("Lost the connection that listens", error))),
+      Effect.tapError((error) =>
+        Effect.andThen(missed, Effect.logWarning("Lost the connection that listens for changes", error.message))
+      ),
       Effect.retry(Schedule.spaced("1 second")),
       Effect.forkScoped
     )

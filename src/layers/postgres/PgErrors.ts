@@ -15,7 +15,7 @@ const isAway = ({ reason }: SqlError.SqlError): boolean =>
 const answer = (error: SqlError.SqlError) =>
   isAway(error)
     ? Effect.andThen(
-      Effect.logWarning("PostgreSQL is unavailable", error),
+      Effect.logWarning("PostgreSQL is unavailable", error.message),
       new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds })
     )
     : Effect.die(error)

@@ -4,6 +4,7 @@ import { ApiKeys } from "../../services/ApiKeys.ts"
 import { ArtifactSweep } from "../../services/ArtifactSweep.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
 import { Deployments } from "../../services/Deployments.ts"
+import * as Housekeeping from "../../services/Housekeeping.ts"
 import { Inference } from "../../services/Inference.ts"
 import * as ModelEventsConsumer from "../../services/ModelEventsConsumer.ts"
 import * as ModelEventsOutbox from "../../services/ModelEventsOutbox.ts"
@@ -28,6 +29,8 @@ import * as TransactionPg from "../postgres/TransactionPg.ts"
 import { Settings } from "../settings/Settings.ts"
 import * as ArtifactStoreFolder from "../storage/ArtifactStoreFolder.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
+import * as PlatformMetrics from "../telemetry/PlatformMetrics.ts"
+import { Prometheus } from "../telemetry/Prometheus.ts"
 import * as AdminKey from "./AdminKey.ts"
 import * as Migrate from "./Migrate.ts"
 
@@ -80,12 +83,19 @@ const useCases = Layer.mergeAll(
   Layer.provideMerge(ModelEventsOutbox.layer)
 )
 
-const background = Layer.mergeAll(AdminKey.layer, OutboxRelay.layer(), ModelEventsConsumer.layer)
+const background = Layer.mergeAll(
+  AdminKey.layer,
+  OutboxRelay.layer(),
+  ModelEventsConsumer.layer,
+  Housekeeping.layer,
+  PlatformMetrics.layer
+)
 
 /** Every role in one process. */
 export const layer = Layer.merge(HttpServer.layer, background).pipe(
   Layer.provide(useCases),
   Layer.provide(runtime),
   Layer.provide(Layer.merge(repositories, messaging)),
+  Layer.provide(Prometheus.layer),
   Layer.provide(Migrate.layer)
 )

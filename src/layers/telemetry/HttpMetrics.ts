@@ -1,20 +1,17 @@
 import { Context, Effect, Layer } from "effect"
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client"
+import { Counter, Gauge, Histogram } from "prom-client"
+import { Prometheus } from "./Prometheus.ts"
 
-/** The figures of the HTTP API and of Node, as Prometheus reads them. */
+/** The figures of the HTTP API. */
 export class HttpMetrics extends Context.Service<HttpMetrics, {
   /** `endpoint` is the route's pattern, never a raw path; `seconds` is how long the answer took. */
   readonly observe: (method: string, endpoint: string, status: number, seconds: number) => void
   readonly requestStarted: () => void
   readonly requestEnded: () => void
-  /** The text exposition format, version 0.0.4. */
-  readonly render: Effect.Effect<string>
 }>()("maas/layers/telemetry/HttpMetrics") {
   static readonly layer = Layer.effect(
     HttpMetrics,
-    Effect.sync(() => {
-      const registry = new Registry()
-      collectDefaultMetrics({ register: registry })
+    Effect.map(Prometheus, ({ registry }) => {
       const count = new Counter({
         name: "app_request_count_total",
         help: "Requests answered, by method, route pattern and status",
@@ -39,8 +36,7 @@ export class HttpMetrics extends Context.Service<HttpMetrics, {
           latency.observe({ method, endpoint }, seconds)
         },
         requestStarted: () => active.inc(),
-        requestEnded: () => active.dec(),
-        render: Effect.promise(() => registry.metrics())
+        requestEnded: () => active.dec()
       })
     })
   )

@@ -2,7 +2,7 @@
 import { Data, Duration, Effect, Layer, Option, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 import { Inbox, InboxUnavailable } from "../../../messaging/Inbox.ts"
-import { unavailable } from "./SqlFailure.ts"
+import { passingFailure } from "./SqlFailure.ts"
 
 export interface InboxPgOptions {
   /** How long ids are remembered. Default 7 days. */
@@ -16,8 +16,6 @@ class Inner<E> extends Data.TaggedError("Inner")<{ readonly error: E }> {}
 
 /** Rows a statement, so that no statement holds locks for long. */
 const forgetBatch = 5_000
-
-const failure = (operation: string) => unavailable((cause) => new InboxUnavailable({ operation, cause }))
 
 export const layer = (options: InboxPgOptions = {}) =>
   Layer.effect(
@@ -49,7 +47,7 @@ export const layer = (options: InboxPgOptions = {}) =>
           if (recorded.length === 0) return Option.none()
           return Option.some(yield* Effect.mapError(effect, (error) => new Inner({ error })))
         })).pipe(
-          failure("once"),
+          passingFailure((cause) => new InboxUnavailable({ operation: "once", cause })),
           Effect.catchTag("Inner", ({ error }) => Effect.fail(error))
         )
 

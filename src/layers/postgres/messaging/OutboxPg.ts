@@ -17,7 +17,7 @@ import { OutboxStore } from "../../../messaging/OutboxStore.ts"
 import * as RecordHeaders from "../../../messaging/RecordHeaders.ts"
 import { checkSizes } from "../../../messaging/RecordSize.ts"
 import { channel, Notifications } from "./Notifications.ts"
-import { unavailable } from "./SqlFailure.ts"
+import { anyFailure, passingFailure } from "./SqlFailure.ts"
 
 /** More shards let more relays work at once; each costs one index probe a batch. */
 const shards = 16
@@ -44,7 +44,7 @@ interface Row {
   readonly payload: Uint8Array
 }
 
-const failure = (operation: string) => unavailable((cause) => new OutboxUnavailable({ operation, cause }))
+const unavailable = (operation: string) => (cause: unknown) => new OutboxUnavailable({ operation, cause })
 
 const makeAppend = (sql: SqlClient.SqlClient, maxMessageBytes: number): Outbox["Service"]["append"] => {
   const insert = Effect.fnUntraced(function*(records: ReadonlyArray<NewRecord>, ids: ReadonlyArray<string>) {
@@ -77,7 +77,9 @@ const makeAppend = (sql: SqlClient.SqlClient, maxMessageBytes: number): Outbox["
     yield* checkSizes(records, maxMessageBytes)
     const transaction = yield* Effect.serviceOption(sql.transactionService)
     const inserted = insert(records, messages.map(({ id }) => id))
-    yield* failure("append")(Option.isSome(transaction) ? inserted : sql.withTransaction(inserted))
+    yield* passingFailure(unavailable("append"))(
+      Option.isSome(transaction) ? inserted : sql.withTransaction(inserted)
+    )
   })
 }
 
@@ -134,7 +136,7 @@ const makeStore = (
         yield* sql`DELETE FROM outbox WHERE seq = ANY (${rows.map(({ seq }) => seq)}::bigint[])`
         return rows.length
       }))
-    ).pipe(failure("relay"))
+    ).pipe(anyFailure(unavailable("relay")))
   }
 
   const backlog = sql<{ readonly count: bigint; readonly age: number }>`
@@ -142,7 +144,7 @@ const makeStore = (
       coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS age
     FROM outbox`.pipe(
     Effect.map(([row]) => ({ count: Number(row?.count ?? 0), oldestAge: Duration.seconds(row?.age ?? 0) })),
-    failure("backlog")
+    anyFailure(unavailable("backlog"))
   )
 
   return { relay, backlog, changes: notifications.latch(subject) }

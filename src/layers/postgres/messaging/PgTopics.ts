@@ -3,9 +3,9 @@ import type { SqlClient } from "effect/sql"
 import { EventLogUnavailable, UnknownTopic } from "../../../messaging/EventLog.ts"
 import type { Topic } from "../../../messaging/EventLog.ts"
 import { keepTrying } from "../../../messaging/KeepTrying.ts"
-import { unavailable } from "./SqlFailure.ts"
+import { anyFailure } from "./SqlFailure.ts"
 
-export const failure = (operation: string) => unavailable((cause) => new EventLogUnavailable({ operation, cause }))
+export const failure = (operation: string) => anyFailure((cause) => new EventLogUnavailable({ operation, cause }))
 
 /** The ids of a topic's partitions, by partition number. */
 export type PartitionIds = ReadonlyArray<number>

@@ -8,13 +8,27 @@ const isPassing = ({ isRetryable, reason }: SqlError.SqlError): boolean =>
   isRetryable || shuttingDown.test(`${reason.message ?? ""} ${String(reason.cause)}`)
 
 /**
- * Answers SQL errors that may pass (no connection, deadlock, timeout) by the port's own error. Any other is a mistake
- * of this program, so a defect.
+ * When a connection is lost within a transaction, its rollback fails too, which `SqlClient.withTransaction` reports as a
+ * defect. So defects that are SQL errors are answered like errors.
  */
-export const unavailable =
-  <E2>(answer: (cause: SqlError.SqlError) => E2) => <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>) =>
-    Effect.catchIf(
-      effect,
-      SqlError.isSqlError,
-      (error) => isPassing(error) ? Effect.fail(answer(error)) : Effect.die(error)
+const answering =
+  <E2>(answer: (error: SqlError.SqlError) => Effect.Effect<never, E2>) =>
+  <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>) =>
+    effect.pipe(
+      Effect.catchIf(SqlError.isSqlError, answer),
+      Effect.catchDefect((defect) => SqlError.isSqlError(defect) ? answer(defect) : Effect.die(defect))
     )
+
+/**
+ * For calls that somebody waits for: SQL errors that may pass (no connection, deadlock, timeout) become the port's own
+ * error. Any other is a mistake of this program, so a defect.
+ */
+export const passingFailure = <E2>(toError: (cause: SqlError.SqlError) => E2) =>
+  answering((error) => isPassing(error) ? Effect.fail(toError(error)) : Effect.die(error))
+
+/**
+ * For background work that has nobody to fail for, and so must go on whatever the server says: every SQL error becomes
+ * the port's own.
+ */
+export const anyFailure = <E2>(toError: (cause: SqlError.SqlError) => E2) =>
+  answering((error) => Effect.fail(toError(error)))

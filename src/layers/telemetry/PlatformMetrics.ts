@@ -1,0 +1,78 @@
+import { Duration, Effect, Layer } from "effect"
+import { Gauge } from "prom-client"
+import { EventLog } from "../../messaging/EventLog.ts"
+import { OutboxStore } from "../../messaging/OutboxStore.ts"
+import { RunnerFigures } from "../onnx/RunnerFigures.ts"
+import { Prometheus } from "./Prometheus.ts"
+
+const refreshEvery = "10 seconds"
+
+/**
+ * The figures of runners, outbox and consumers. Those that cost a query are refreshed by a clock of their own, so that
+ * no scrape waits for the database.
+ */
+export const layer = Layer.effectDiscard(Effect.gen(function*() {
+  const { registry } = yield* Prometheus
+  const runners = yield* RunnerFigures
+  const outbox = yield* OutboxStore
+  const log = yield* EventLog
+  const registers = [registry]
+
+  const read = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value())
+      }
+    })
+  read("maas_runner_processes", "Runner processes alive", () => runners.processes)
+  read("maas_models_loaded", "Models that are loaded", () => runners.models)
+  read("maas_model_loads_total", "Models loaded since the start", () => runners.loads)
+  read("maas_inference_in_flight", "Calls that a runner works on", () => runners.inFlight)
+  read("maas_inference_waiting", "Calls that wait for a runner", () => runners.waiting)
+  read("maas_runner_crashes_total", "Runners that ended by themselves", () => runners.crashes)
+  new Gauge({
+    name: "maas_runner_kills_total",
+    help: "Runners ended before their time, by reason",
+    labelNames: ["reason"],
+    registers,
+    collect() {
+      for (const [reason, count] of Object.entries(runners.kills)) this.set({ reason }, count)
+    }
+  })
+  const backlog = new Gauge({
+    name: "maas_outbox_messages",
+    help: "Committed messages that wait for publication",
+    registers
+  })
+  const age = new Gauge({
+    name: "maas_outbox_oldest_seconds",
+    help: "Age of the oldest of them, in seconds",
+    registers
+  })
+  const lag = new Gauge({
+    name: "maas_consumer_lag",
+    help: "Records that a group has not handled yet, by topic",
+    labelNames: ["group", "topic"],
+    registers
+  })
+
+  const refresh = Effect.gen(function*() {
+    const { count, oldestAge } = yield* outbox.backlog
+    backlog.set(count)
+    age.set(Duration.toSeconds(oldestAge))
+    const partitions = yield* log.lag("pipeline")
+    const byTopic = Map.groupBy(partitions, ({ topic }) => topic)
+    for (const [topic, all] of byTopic) {
+      lag.set({ group: "pipeline", topic }, all.reduce((sum, partition) => sum + partition.lag, 0))
+    }
+  })
+  yield* refresh.pipe(
+    Effect.catch((error) => Effect.logDebug("Figures can't be read now", error)),
+    Effect.andThen(Effect.sleep(refreshEvery)),
+    Effect.forever,
+    Effect.forkScoped
+  )
+}))
