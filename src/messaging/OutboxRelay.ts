@@ -46,6 +46,8 @@ const relay = Effect.fnUntraced(function*(options: OutboxRelayOptions) {
     }
   })
 
+  const pause = Effect.suspend(() => Effect.sleep(backoff[Math.min(failures++, backoff.length - 1)] ?? Duration.zero))
+
   const batch = Effect.gen(function*() {
     if ((yield* Clock.currentTimeMillis) - withheldSince >= withholdMillis) withheld = nothingWithheld
     changes.closeUnsafe()
@@ -60,14 +62,9 @@ const relay = Effect.fnUntraced(function*(options: OutboxRelayOptions) {
       UnknownTopic: (error) => refuse(error, { topics: [error.topic] }),
       RecordTooLarge: (error) => refuse(error, { keys: [error] })
     }),
-    Effect.catch((error) =>
-      Effect.suspend(() => {
-        const delay = backoff[Math.min(failures++, backoff.length - 1)] ?? Duration.zero
-        return Effect.logWarning("The outbox waits for its store or the event log", error).pipe(
-          Effect.andThen(Effect.sleep(delay))
-        )
-      })
-    )
+    Effect.catch((error) => Effect.andThen(Effect.logWarning("The outbox waits", error), pause)),
+    // Nobody else would relay what a relay that died of one batch left behind.
+    Effect.catchDefect((defect) => Effect.andThen(Effect.logError("A batch of the outbox failed", defect), pause))
   )
 
   return yield* Effect.forever(batch)

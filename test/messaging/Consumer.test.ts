@@ -343,6 +343,28 @@ describe("Consumer", () => {
       assert.strictEqual(yield* lagOf(log), 0)
     }))
 
+  it.effect("law 57: who leaves keeps its partition while it finishes, for longer than the lease", () =>
+    Effect.gen(function*() {
+      const { log, options } = yield* make(1)
+      yield* log.publish(recordsOf([{ key: "a", failures: 0, end: "succeeds" }]))
+      let begun = 0
+      const consumer = Consumer.run({
+        ...options,
+        drainTimeout: "2 minutes",
+        handle: () => Effect.andThen(Effect.sync(() => begun++), Effect.sleep("1 minute"))
+      }).pipe(provide(log))
+      const first = yield* Effect.forkChild(consumer)
+      yield* flush
+      yield* Effect.forkScoped(consumer)
+      yield* elapse("1 second")
+      const leaving = yield* Effect.forkChild(Fiber.interrupt(first))
+      yield* elapse("59 seconds")
+      yield* Fiber.join(leaving)
+      yield* elapse("1 minute")
+      assert.strictEqual(begun, 1)
+      assert.strictEqual(yield* lagOf(log), 0)
+    }))
+
   it.effect("law 57: work on a lost partition is stopped, and its successor does it", () =>
     Effect.gen(function*() {
       const { endLeases, log, options } = yield* make(1)

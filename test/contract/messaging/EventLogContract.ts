@@ -420,6 +420,36 @@ export const eventLogContract = <E>(name: string, adapter: Layer.Layer<EventLog 
         assert.deepStrictEqual(history, ["first commits: Success", "second starts"])
       }))
 
+    it.effect("law 57: a partition that moves to a new member stays with the old one until its handler has finished", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const topic = yield* uniqueTopic(2)
+        const subscription = subscriptionOf(topic)
+        const history: Array<string> = []
+        const [running, got] = [yield* Queue.unbounded<number>(), yield* Deferred.make<void>()]
+        yield* Effect.forkScoped(
+          log.subscribe(
+            subscription,
+            (partition) =>
+              Effect.andThen(Queue.offer(running, partition.partition), Effect.never).pipe(Effect.ensuring(
+                Effect.sleep("200 millis").pipe(
+                  Effect.andThen(Effect.exit(partition.commit(0))),
+                  Effect.tap((exit) => Effect.sync(() => history.push(`${partition.partition} ends: ${exit._tag}`)))
+                )
+              ))
+          )
+        )
+        yield* inTime(Queue.takeN(running, 2))
+        let moved = -1
+        yield* Effect.forkScoped(log.subscribe(subscription, ({ partition }) => {
+          history.push(`${partition} starts`)
+          moved = partition
+          return Effect.asVoid(Deferred.succeed(got, undefined))
+        }))
+        yield* inTime(Deferred.await(got))
+        assert.deepStrictEqual(history, [`${moved} ends: Success`, `${moved} starts`])
+      }))
+
     it.effect("law 57: who was paused past its lease can't commit, and its work is delivered again", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
