@@ -60,7 +60,7 @@ export class RateLimitPolicy {
   readonly local: RateLimitPolicy
 
   private constructor(
-    valid: Omit<RateLimitPolicy, "local" | "isSameAs" | "forgetsAfterMillis">,
+    valid: Omit<RateLimitPolicy, "local" | "isSameAs" | "refillMillis" | "forgetsAfterMillis">,
     local: Pick<RateLimitPolicy, "limit" | "capacity">
   ) {
     this.name = valid.name
@@ -127,11 +127,16 @@ export class RateLimitPolicy {
         this.capacity === that.capacity
   }
 
-  /** After this long without a change every state equals one that was never used, the most indebted included. */
-  get forgetsAfterMillis(): number {
+  /** How long it takes until all of the capacity, once taken, is back: the window, or the time to fill a bucket. */
+  get refillMillis(): number {
     return this.algorithm === "fixed-window" || this.algorithm === "sliding-window"
       ? this.windowMillis
-      : Math.max(this.windowMillis, Math.ceil(2 * this.capacity * this.windowMillis / this.limit))
+      : Math.ceil(this.capacity * this.windowMillis / this.limit)
+  }
+
+  /** After this long without a change every state, the most indebted included, equals one that was never used. */
+  get forgetsAfterMillis(): number {
+    return Math.max(this.windowMillis, 2 * this.refillMillis)
   }
 }
 
