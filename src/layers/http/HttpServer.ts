@@ -1,11 +1,12 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer } from "effect"
 import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
-import { HttpApiBuilder, HttpApiScalar } from "effect/http-api"
+import { HttpApiBuilder } from "effect/http-api"
 import { createServer } from "node:http"
 import { MaasApi } from "../../api/MaasApi.ts"
 import { Settings } from "../settings/Settings.ts"
 import * as Authorization from "./Authorization.ts"
+import * as DocsPage from "./DocsPage.ts"
 import * as Edge from "./Edge.ts"
 import * as InferenceHandlers from "./InferenceHandlers.ts"
 import * as KeysHandlers from "./KeysHandlers.ts"
@@ -42,7 +43,7 @@ const handlers = Layer.mergeAll(
 
 const routes = Layer.merge(
   HttpApiBuilder.layer(MaasApi, { openapiPath: "/openapi.json" }),
-  HttpApiScalar.layer(MaasApi, { path: "/docs" })
+  DocsPage.layer
 ).pipe(
   Layer.provide(handlers),
   Layer.provide(Authorization.layer),

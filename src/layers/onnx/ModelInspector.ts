@@ -1,4 +1,4 @@
-import { NodeStream } from "@effect/platform-node"
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import { Duration, Effect, Predicate, Scope, Semaphore } from "effect"
 import * as NodeFs from "node:fs"
 import * as NodeFsPromises from "node:fs/promises"

@@ -1,4 +1,4 @@
-import { PgClient } from "@effect/sql-pg"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Layer, Path, String } from "effect"
 import * as EmbeddedPostgres from "../embedded/EmbeddedPostgres.ts"
 import { Settings } from "../settings/Settings.ts"

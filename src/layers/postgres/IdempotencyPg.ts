@@ -1,4 +1,4 @@
-import { PgClient } from "@effect/sql-pg"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Exit, Layer, Option, Schema } from "effect"
 import { SqlSchema } from "effect/sql"
 import { IdempotencyKeyInUse, IdempotencyKeyReused } from "../../domain/access/Idempotency.ts"

@@ -1,4 +1,4 @@
-import { PgMigrator } from "@effect/sql-pg"
+import * as PgMigrator from "@effect/sql-pg/PgMigrator"
 import eventLog from "./messaging/migrations/0001_event_log.ts"
 import outbox from "./messaging/migrations/0002_outbox.ts"
 import inbox from "./messaging/migrations/0003_inbox.ts"

@@ -1,4 +1,4 @@
-import { PgClient } from "@effect/sql-pg"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Layer, Option, PubSub, Queue, Schedule, Schema, Stream } from "effect"
 import { ModelId } from "../../domain/model/Model.ts"
 import type { ModelChange } from "../../services/ModelChanges.ts"

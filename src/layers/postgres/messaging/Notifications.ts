@@ -1,4 +1,4 @@
-import { PgClient } from "@effect/sql-pg"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { Context, Effect, Latch, Layer, Queue } from "effect"
 import type { Scope } from "effect"
 import { keepTrying } from "../../../messaging/KeepTrying.ts"
