@@ -332,4 +332,29 @@ layer(Layer.fresh(fresh()), { excludeTestServices: true, timeout: "30 seconds" }
       assert.strictEqual(yield* Queue.size(seen), 0)
       assert.strictEqual(new Set(records.map(number)).size, 300)
     }))
+
+  it.effect(
+    "without anything to do there is no polling: a few transactions a second at most",
+    () =>
+      Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        const log = yield* EventLog
+        yield* log.ensureTopics([{ name: "idle", partitions: 8 }])
+        yield* Effect.forkScoped(
+          log.subscribe({ group: "idle", topics: ["idle"], from: "earliest" }, ({ take }) => Effect.forever(take))
+        )
+        yield* relayTo(log)
+        const transactions = Effect.map(
+          sql<{ count: bigint }>`SELECT xact_commit + xact_rollback AS count, pg_stat_clear_snapshot()
+          FROM pg_stat_database WHERE datname = current_database()`,
+          ([row]) => Number(row?.count)
+        )
+        // Backends report their counts about once a second.
+        yield* Effect.sleep("1 second")
+        const before = yield* transactions
+        yield* Effect.sleep("3 seconds")
+        assert.isBelow((yield* transactions) - before, 40)
+      }),
+    10_000
+  )
 })
