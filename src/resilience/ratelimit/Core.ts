@@ -1,5 +1,6 @@
 /** The pure core over all algorithms: what a store runs atomically, each time on its own clock. */
 import type { Admitted, Left, Step } from "./Decision.ts"
+import { isPossible, isSetBack } from "./Decision.ts"
 import * as FixedWindow from "./FixedWindow.ts"
 import * as Gcra from "./Gcra.ts"
 import type { RateLimitPolicy } from "./Policy.ts"
@@ -16,7 +17,12 @@ export const decide = (
   cost: number,
   now: number
 ): Step<LimitState> => {
-  const state = carry(policy, stored, now)
+  let state = stored
+  if (state !== undefined && isOfAnother(policy, state)) {
+    const step = decideUnderAnother(policy, state, cost, now)
+    if (step.decision !== undefined) return { state: step.state, decision: step.decision }
+    state = step.state
+  }
   switch (policy.algorithm) {
     case "fixed-window":
       return FixedWindow.decide(policy, state?._tag === "FixedWindow" ? state : undefined, cost, now)
@@ -30,8 +36,8 @@ export const decide = (
 }
 
 /** What is left, without taking any. */
-export const inspect = (policy: RateLimitPolicy, stored: LimitState | undefined, now: number): Left => {
-  const state = carry(policy, stored, now)
+export const inspect = (policy: RateLimitPolicy, state: LimitState | undefined, now: number): Left => {
+  if (state !== undefined && isOfAnother(policy, state)) return leftUnderAnother(policy, state, now)
   switch (policy.algorithm) {
     case "fixed-window":
       return FixedWindow.inspect(policy, state?._tag === "FixedWindow" ? state : undefined, now)
@@ -47,17 +53,19 @@ export const inspect = (policy: RateLimitPolicy, stored: LimitState | undefined,
 /**
  * Corrects an earlier charge by `difference`, the actual cost less the one charged. What has stopped counting is not
  * given back, so a correction never admits more than charging the actual cost at first would have. A charge above the
- * capacity is owed, up to twice the capacity.
+ * capacity is owed, up to twice the capacity. A state that has gone over to another policy gives nothing back.
  */
 export const settle = (
   policy: RateLimitPolicy,
-  stored: LimitState | undefined,
+  state: LimitState | undefined,
   charge: Admitted,
   difference: number,
   now: number
 ): LimitState | undefined => {
-  const state = carry(policy, stored, now)
   if (difference === 0) return state
+  if (state !== undefined && isOfAnother(policy, state)) {
+    return difference < 0 ? state : settle(state.policy, state, charge, difference, now)
+  }
   switch (policy.algorithm) {
     case "fixed-window":
       return FixedWindow.settle(policy, state?._tag === "FixedWindow" ? state : undefined, charge, difference, now)
@@ -70,12 +78,41 @@ export const settle = (
   }
 }
 
-/** A state that was counted under another limit, window or algorithm goes on with as much used as there was. */
-const carry = (policy: RateLimitPolicy, state: LimitState | undefined, now: number): LimitState | undefined => {
-  if (state === undefined || state.policy.isSameAs(policy)) return state
-  if (state._tag === "SlidingLog" && policy.algorithm === "sliding-window") return SlidingLog.under(policy, state)
-  return occupy(policy, used(state, now), now)
+/** A log tells everything to any sliding window; every other state speaks of its own policy only. */
+const isOfAnother = (policy: RateLimitPolicy, state: LimitState): boolean =>
+  !state.policy.isSameAs(policy) && !(state._tag === "SlidingLog" && policy.algorithm === "sliding-window")
+
+/**
+ * What was used under another policy stays used, and becomes free again as that policy says, until this one admits a
+ * call: from then on the state is its own. Two replicas with different settings thus never admit more together than the
+ * larger of their limits, and a lowered limit makes nobody wait for what the old one allowed longer than the old one would.
+ */
+const decideUnderAnother = (
+  policy: RateLimitPolicy,
+  state: LimitState,
+  cost: number,
+  now: number
+): Omit<Step<LimitState>, "decision"> & { readonly decision?: Step<LimitState>["decision"] } => {
+  const { capacity } = policy
+  if (!isPossible(cost, capacity)) return { state, decision: { _tag: "Impossible", capacity } }
+  const taken = used(state, now)
+  if (taken + cost <= capacity) return { state: occupy(policy, taken, now) }
+  return {
+    state: isSetBack(lastSeen(state), now, state.policy.windowMillis)
+      ? occupy(policy, Math.min(taken, capacity), now)
+      : state,
+    decision: {
+      _tag: "Refused",
+      ...leftUnderAnother(policy, state, now),
+      retryAfterMillis: untilUsed(state, capacity - cost, now)
+    }
+  }
 }
+
+const leftUnderAnother = ({ capacity }: RateLimitPolicy, state: LimitState, now: number): Left => ({
+  remaining: Math.max(0, capacity - used(state, now)),
+  resetMillis: untilUsed(state, 0, now)
+})
 
 const used = (state: LimitState, now: number): number => {
   switch (state._tag) {
@@ -87,6 +124,31 @@ const used = (state: LimitState, now: number): number => {
       return TokenBucket.used(state, now)
     case "Gcra":
       return Gcra.used(state, now)
+  }
+}
+
+const untilUsed = (state: LimitState, atMost: number, now: number): number => {
+  switch (state._tag) {
+    case "FixedWindow":
+      return FixedWindow.untilUsed(state, atMost, now)
+    case "SlidingLog":
+      return SlidingLog.untilUsed(state, atMost, now)
+    case "TokenBucket":
+      return TokenBucket.untilUsed(state, atMost, now)
+    case "Gcra":
+      return Gcra.untilUsed(state, atMost, now)
+  }
+}
+
+const lastSeen = (state: LimitState): number => {
+  switch (state._tag) {
+    case "FixedWindow":
+      return state.start
+    case "SlidingLog":
+      return SlidingLog.lastSeen(state)
+    case "TokenBucket":
+    case "Gcra":
+      return state.at
   }
 }
 

@@ -74,9 +74,15 @@ export const settle = (
 
 export const used = (state: FixedWindow, now: number): number => current(state.policy, state, now).count
 
+/** How long until no more than `atMost` is used. */
+export const untilUsed = (state: FixedWindow, atMost: number, now: number): number => {
+  const { count, start } = current(state.policy, state, now)
+  return count <= atMost ? 0 : start + state.policy.windowMillis - now
+}
+
 export const occupy = (policy: RateLimitPolicy, amount: number, now: number): FixedWindow => ({
   _tag: "FixedWindow",
   policy,
   start: startOf(policy, now),
-  count: Math.min(amount, 2 * policy.capacity)
+  count: amount
 })

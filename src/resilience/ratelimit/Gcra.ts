@@ -108,5 +108,15 @@ export const used = (stored: Gcra, now: number): number => {
   return Math.ceil(lead(state, timeOf(stored.policy, state, now)) / stored.policy.windowMillis)
 }
 
+/** How long until no more than `atMost` is used. */
+export const untilUsed = (stored: Gcra, atMost: number, now: number): number => {
+  const { limit, windowMillis } = stored.policy
+  const state = onClock(stored, now)
+  const time = timeOf(stored.policy, state, now)
+  const excess = lead(state, time) - atMost * windowMillis
+  return excess <= 0 ? 0 : time - now + Math.ceil(excess / limit)
+}
+
+/** A state with `amount` used, at most the capacity. */
 export const occupy = (policy: RateLimitPolicy, amount: number, now: number): Gcra =>
-  arriving(policy, now, Math.min(amount, 2 * policy.capacity) * policy.windowMillis)
+  arriving(policy, now, amount * policy.windowMillis)

@@ -27,21 +27,23 @@ const empty = (policy: RateLimitPolicy): SlidingLog => ({
   total: 0
 })
 
-const newest = ({ end, times }: SlidingLog): number => times[end - 1] ?? Number.NEGATIVE_INFINITY
+/** When the newest entry was made. */
+export const lastSeen = ({ end, times }: SlidingLog): number => times[end - 1] ?? Number.NEGATIVE_INFINITY
 
-const timeOf = (state: SlidingLog, now: number): number => resume(newest(state), now, state.policy.windowMillis)
+const timeOf = (state: SlidingLog, now: number): number => resume(lastSeen(state), now, state.policy.windowMillis)
 
-const isBehind = (state: SlidingLog, now: number): boolean => isSetBack(newest(state), now, state.policy.windowMillis)
+const isBehind = (state: SlidingLog, now: number): boolean => isSetBack(lastSeen(state), now, state.policy.windowMillis)
 
-/** The log on the clock of `now`, without what has left the window. */
+/** The log on the clock of `now` under `policy`, whichever it was kept under, without what has left the window. */
 const current = (policy: RateLimitPolicy, stored: SlidingLog | undefined, now: number): SlidingLog => {
   if (stored === undefined) return empty(policy)
-  const state = isBehind(stored, now) ? shifted(stored, newest(stored) - now) : stored
+  const under = stored.policy === policy ? stored : { ...stored, policy }
+  const state = isBehind(under, now) ? shifted(under, lastSeen(under) - now) : under
   const { costs, end, times } = state
   const edge = timeOf(state, now) - policy.windowMillis
   let { start, total } = state
   for (; start < end && (times[start] ?? 0) <= edge; start++) total -= costs[start] ?? 0
-  return start === state.start && state.policy === policy ? state : { ...state, policy, start, total }
+  return start === state.start ? state : { ...state, start, total }
 }
 
 const shifted = (state: SlidingLog, millis: number): SlidingLog => ({
@@ -72,7 +74,7 @@ const untilFreed = ({ costs, end, policy, start, times }: SlidingLog, excess: nu
 }
 
 const resetOf = (state: SlidingLog, now: number): number =>
-  state.total === 0 ? 0 : newest(state) + state.policy.windowMillis - now
+  state.total === 0 ? 0 : lastSeen(state) + state.policy.windowMillis - now
 
 export const decide = (
   policy: RateLimitPolicy,
@@ -86,7 +88,7 @@ export const decide = (
   const excess = state.total + cost - limit
   if (excess > 0) {
     return {
-      state: stored !== undefined && isBehind(stored, now) ? state : stored,
+      state: stored !== undefined && isSetBack(lastSeen(stored), now, policy.windowMillis) ? state : stored,
       decision: {
         _tag: "Refused",
         remaining: Math.max(0, limit - state.total),
@@ -140,8 +142,11 @@ export const settle = (
 
 export const used = (state: SlidingLog, now: number): number => current(state.policy, state, now).total
 
-export const occupy = (policy: RateLimitPolicy, amount: number, now: number): SlidingLog =>
-  amount === 0 ? empty(policy) : append(empty(policy), now, Math.min(amount, 2 * policy.capacity))
+/** How long until no more than `atMost` is used. */
+export const untilUsed = (stored: SlidingLog, atMost: number, now: number): number => {
+  const state = current(stored.policy, stored, now)
+  return state.total <= atMost ? 0 : untilFreed(state, state.total - atMost, now)
+}
 
-/** The same entries under another limit or window. */
-export const under = (policy: RateLimitPolicy, state: SlidingLog): SlidingLog => ({ ...state, policy })
+export const occupy = (policy: RateLimitPolicy, amount: number, now: number): SlidingLog =>
+  amount === 0 ? empty(policy) : append(empty(policy), now, amount)

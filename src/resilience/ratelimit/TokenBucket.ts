@@ -89,9 +89,18 @@ export const settle = (
 export const used = (state: TokenBucket, now: number): number =>
   Math.ceil(debtAt(state, timeOf(state.policy, state, now)) / state.policy.windowMillis)
 
+/** How long until no more than `atMost` is used. */
+export const untilUsed = (state: TokenBucket, atMost: number, now: number): number => {
+  const { limit, windowMillis } = state.policy
+  const time = timeOf(state.policy, state, now)
+  const excess = debtAt(state, time) - atMost * windowMillis
+  return excess <= 0 ? 0 : time - now + Math.ceil(excess / limit)
+}
+
+/** A state with `amount` used, at most the capacity. */
 export const occupy = (policy: RateLimitPolicy, amount: number, now: number): TokenBucket => ({
   _tag: "TokenBucket",
   policy,
   at: now,
-  debt: Math.min(amount, 2 * policy.capacity) * policy.windowMillis
+  debt: amount * policy.windowMillis
 })
