@@ -23,25 +23,13 @@ import type { CircuitOptions, TripPolicy } from "../../../src/resilience/circuit
 import type { ForcedMode } from "../../../src/resilience/circuit/CircuitState.ts"
 import * as CircuitBreaker from "../../../src/resilience/CircuitBreaker.ts"
 import type { InvalidSettings } from "../../../src/resilience/InvalidSettings.ts"
+import { PausesAt } from "../PausesAt.ts"
 
 class Broken extends Data.TaggedError("Broken")<{ readonly fault: "theirs" | "ours" }> {}
 
 const theirs = Effect.fail(new Broken({ fault: "theirs" }))
 const ours = Effect.fail(new Broken({ fault: "ours" }))
 const consecutive = (failures: number): TripPolicy => ({ _tag: "ConsecutiveFailures", failures })
-
-/** Takes the fiber off its turn before its n-th operation, so that others come in between any two of them. */
-class PausesAt extends Scheduler.MixedScheduler {
-  readonly #operation: number
-  #seen = 0
-  constructor(operation: number) {
-    super()
-    this.#operation = operation
-  }
-  override shouldYield(): boolean {
-    return ++this.#seen === this.#operation
-  }
-}
 
 const options = (more?: Partial<CircuitOptions>): CircuitOptions => ({
   name: "test",
