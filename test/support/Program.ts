@@ -26,18 +26,17 @@ export const dataDirectory = Effect.acquireRelease(
 
 const adminKey = "maas_e2e-admin-key-0123456789"
 
-/**
- * `maas serve` on a free port, ready. It is ended with SIGKILL when the scope closes, unless it has ended by then.
- */
-export const start = Effect.fnUntraced(function*(
+/** A command of the program, started. It is ended with SIGKILL when the scope closes, unless it has ended by then. */
+export const launch = Effect.fnUntraced(function*(
   directory: string,
-  environment: Readonly<Record<string, string>> = {}
+  environment: Readonly<Record<string, string>> = {},
+  command = "serve"
 ) {
   const exited = yield* Deferred.make<number | null>()
   let output = ""
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(node, [join(root, "src/main.ts"), "serve"], {
+      const child = spawn(node, [join(root, "src/main.ts"), command], {
         cwd: directory,
         env: {
           PATH: process.env["PATH"],
@@ -61,18 +60,35 @@ export const start = Effect.fnUntraced(function*(
         yield* Deferred.await(exited)
       })
   )
+  return { process: child, output: () => output, exited }
+})
+
+/** `maas serve` on a free port, ready. */
+export const start = Effect.fnUntraced(function*(
+  directory: string,
+  environment: Readonly<Record<string, string>> = {}
+) {
+  const launched = yield* launch(directory, environment)
+  const { exited, output } = launched
   const url = yield* Effect.suspend(() => {
-    const port = /Listening on https?:\/\/[^"]*:([0-9]+)/.exec(output)?.[1]
+    const port = /Listening on https?:\/\/[^"]*:([0-9]+)/.exec(output())?.[1]
     return port === undefined ? Effect.fail("not listening yet" as const) : Effect.succeed(`http://127.0.0.1:${port}`)
   }).pipe(
     Effect.retry(Schedule.spaced("50 millis")),
     Effect.raceFirst(
-      Effect.flatMap(Deferred.await(exited), (code) => Effect.die(new Error(`ended with ${code}:\n${output}`)))
+      Effect.flatMap(Deferred.await(exited), (code) => Effect.die(new Error(`ended with ${code}:\n${output()}`)))
     ),
     Effect.timeout("30 seconds")
   )
-  return { url, key: adminKey, process: child, output: () => output, exited } satisfies Program
+  return { url, key: adminKey, ...launched } satisfies Program
 })
+
+/** Sends the signal to the program's own process, no other, and waits until it has ended. */
+export const end = (program: Pick<Program, "process" | "exited">, signal: NodeJS.Signals) =>
+  Effect.suspend(() => {
+    program.process.kill(signal)
+    return Deferred.await(program.exited)
+  })
 
 export interface Answer {
   readonly status: number
