@@ -107,10 +107,10 @@ export class RunnerProcess {
     if (this.#death !== undefined) return settle({ type: "died", death: this.#death, started: false })
     this.expect(limitMillis, settle)
     if (!this.#corked) {
-      // What is sent in one turn leaves in one system call.
+      // What is sent in one turn of the event loop leaves in one system call, whichever connections it came from.
       this.#corked = true
       this.#channel.cork()
-      process.nextTick(() => {
+      setImmediate(() => {
         this.#corked = false
         this.#channel.uncork()
       })

@@ -1,0 +1,58 @@
+import { Deferred, Effect, Schedule } from "effect"
+import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+
+const root = join(import.meta.dirname, "..")
+
+export interface Server {
+  readonly url: string
+  readonly pid: number
+  /** From the start of the process until it listened, in milliseconds. */
+  readonly startMillis: number
+}
+
+/** The flags of `npm start`, from package.json, so that what is measured is what users run. */
+const startFlags = (): ReadonlyArray<string> => {
+  const manifest: unknown = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+  const start = /scripts\/node ([^"]*) src\/main\.ts serve"/.exec(JSON.stringify(manifest))?.[1] ?? ""
+  return start.split(" ").filter((flag) => flag !== "")
+}
+
+/** Starts a program and waits until it says where it listens; ended with the scope. */
+const startProcess = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: Readonly<Record<string, string>>) {
+  const exited = yield* Deferred.make<void>()
+  const started = performance.now()
+  let output = ""
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn("sh", [join(root, "scripts/node"), ...args], {
+        env: { ...process.env, ...env },
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+      child.stdout.on("data", (chunk: Buffer) => output += chunk.toString())
+      child.on("exit", () => Deferred.doneUnsafe(exited, Effect.void))
+      return child
+    }),
+    (child) => Effect.andThen(Effect.sync(() => child.kill("SIGTERM")), Deferred.await(exited))
+  )
+  const url = yield* Effect.suspend(() => {
+    const found = /Listening on (http:\/\/[0-9.:]+)/.exec(output)?.[1]
+    return found === undefined ? Effect.fail("not yet" as const) : Effect.succeed(found)
+  }).pipe(Effect.retry(Schedule.spaced("5 millis")), Effect.timeout("60 seconds"))
+  return { url, pid: child.pid ?? 0, startMillis: performance.now() - started } satisfies Server
+})
+
+export const startMaas = (directory: string, key: string) =>
+  startProcess([...startFlags(), join(root, "src/main.ts"), "serve"], {
+    PORT: "0",
+    MAAS_DATA_DIR: directory,
+    MAAS_ADMIN_KEY: key,
+    LOG_FORMAT: "json"
+  })
+
+export const startBare = startProcess([join(root, "bench/BareServer.ts")], {})
+
+/** Resident memory of a process, in MiB. */
+export const residentMiB = (pid: number): number =>
+  Number(/VmRSS:\s+([0-9]+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024
