@@ -95,7 +95,9 @@ const snapshotOf = (settings: CircuitSettings, circuit: MemoryCircuit, clock: Cl
   }
 }
 
-const handle = (settings: CircuitSettings, circuitNow: (clock: Clock.Clock) => MemoryCircuit): CircuitBreaker => {
+type Find = (clock: Clock.Clock) => MemoryCircuit
+
+const handle = (settings: CircuitSettings, circuitNow: Find, circuitToSee: Find): CircuitBreaker => {
   const change = (f: (circuit: MemoryCircuit, now: number) => void) =>
     Effect.clockWith((clock) =>
       Effect.sync(() => {
@@ -106,7 +108,7 @@ const handle = (settings: CircuitSettings, circuitNow: (clock: Clock.Clock) => M
   return {
     name: settings.name,
     run: (self, classify) => run(self, settings, circuitNow, classify),
-    snapshot: Effect.clockWith((clock) => Effect.sync(() => snapshotOf(settings, circuitNow(clock), clock))),
+    snapshot: Effect.clockWith((clock) => Effect.sync(() => snapshotOf(settings, circuitToSee(clock), clock))),
     force: (mode) => change((circuit, now) => circuit.force(mode, now)),
     reset: change((circuit, now) => circuit.reset(now))
   }
@@ -131,7 +133,7 @@ export const make = Effect.fnUntraced(
     const now = yield* Clock.currentTimeMillis
     const circuit = new MemoryCircuit(settings, undefined, counters, publish, now)
     yield* CircuitCounters.registered(settings.name, counters, (state) => nameOf(circuit.state) === state ? 1 : 0)
-    return { ...handle(settings, () => circuit), transitions }
+    return { ...handle(settings, () => circuit, () => circuit), transitions }
   }
 )
 
@@ -147,7 +149,12 @@ export const makeKeyed = Effect.fnUntraced(
     yield* CircuitCounters.registered(settings.name, counters, (state) => circuits.countIn(state))
     return {
       name: settings.name,
-      at: (key) => handle(settings, (clock) => circuits.at(key, clock.currentTimeMillisUnsafe())),
+      at: (key) =>
+        handle(
+          settings,
+          (clock) => circuits.at(key, clock.currentTimeMillisUnsafe()),
+          (clock) => circuits.peek(key, clock.currentTimeMillisUnsafe())
+        ),
       list: Effect.clockWith((clock) =>
         Effect.sync(() => Array.from(circuits.values(), (circuit) => snapshotOf(settings, circuit, clock)))
       ),

@@ -8,6 +8,12 @@ export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", { after
   }
 }
 
+/** Interrupts a fiber and waits for its end; mostly that is at once, and then costs nothing more. */
+const end = (fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<unknown> => {
+  fiber.interruptUnsafe()
+  return fiber.pollUnsafe() === undefined ? Fiber.await(fiber) : Effect.void
+}
+
 /**
  * Interrupts `self` after `duration`, waits for its finalizers, and then answers with `orElse`, whatever the loser came
  * to; only a defect of the loser is not hidden.
@@ -31,7 +37,7 @@ export const interruptAfter = <A, E, R, E2>(
       const timer = Effect.forkChild(Effect.andThen(Effect.sleep(duration), expire), { startImmediately: true })
       return Effect.flatMap(timer, (timer) =>
         restore(Fiber.await(call)).pipe(
-          Effect.onExit(() => Effect.andThen(Fiber.interrupt(timer), Fiber.interrupt(call))),
+          Effect.onExit((exit) => Exit.isSuccess(exit) ? end(timer) : Effect.andThen(end(timer), end(call))),
           Effect.flatMap((exit): Effect.Effect<A, E | E2> => {
             if (!hasExpired) return exit
             return Exit.isFailure(exit) && Cause.hasDies(exit.cause) ? exit : Effect.fail(orElse())

@@ -34,16 +34,13 @@ export class Circuits {
     this.#capacity = capacity
   }
 
-  get size(): number {
-    return this.#byKey.size
-  }
-
   values(): Iterable<MemoryCircuit> {
     return this.#byKey.values()
   }
 
-  peek(key: string): MemoryCircuit | undefined {
-    return this.#byKey.get(key)
+  /** The key's circuit to look at: one that is not known is closed, and stays unknown. */
+  peek(key: string, now: number): MemoryCircuit {
+    return this.#byKey.get(key) ?? this.#make(key, now)
   }
 
   /** The key's circuit, made when there is none. */
@@ -53,7 +50,7 @@ export class Circuits {
     let circuit = this.#byKey.get(key)
     if (circuit === undefined) {
       if (this.#byKey.size >= this.#capacity) this.#evict()
-      circuit = new MemoryCircuit(this.#settings, key, this.#counters, this.#onTransition, now)
+      circuit = this.#make(key, now)
     } else {
       this.#byKey.delete(key)
     }
@@ -66,6 +63,10 @@ export class Circuits {
     let count = 0
     for (const circuit of this.#byKey.values()) if (nameOf(circuit.state) === state) count++
     return count
+  }
+
+  #make(key: string, now: number): MemoryCircuit {
+    return new MemoryCircuit(this.#settings, key, this.#counters, this.#onTransition, now)
   }
 
   #evict(): void {

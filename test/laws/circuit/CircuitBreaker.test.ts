@@ -23,6 +23,7 @@ import type { CircuitOptions, TripPolicy } from "../../../src/resilience/circuit
 import type { ForcedMode } from "../../../src/resilience/circuit/CircuitState.ts"
 import * as CircuitBreaker from "../../../src/resilience/CircuitBreaker.ts"
 import type { InvalidSettings } from "../../../src/resilience/InvalidSettings.ts"
+import * as Timeout from "../../../src/resilience/Timeout.ts"
 import { PausesAt } from "../PausesAt.ts"
 
 class Broken extends Data.TaggedError("Broken")<{ readonly fault: "theirs" | "ours" }> {}
@@ -174,6 +175,22 @@ describe("a call through a circuit breaker", () => {
         yield* Fiber.join(call)
       }
       assert.strictEqual(yield* stateOf(breaker), "Open")
+    })))
+
+  it.effect.each<readonly [name: string, call: Effect.Effect<void, Broken | Timeout.TimedOut>, state: string]>([
+    ["an error", theirs, "Open"],
+    ["a defect", Effect.die("defect"), "Open"],
+    ["a timeout", Timeout.timeout(Effect.never, "1 second"), "Open"],
+    ["an interruption", Effect.interrupt, "Closed"],
+    ["a success", Effect.void, "Closed"]
+  ])("law 22: %s counts as it should", ([, call, state]) =>
+    scoped(Effect.gen(function*() {
+      const breaker = yield* CircuitBreaker.make(options({ trip: consecutive(1) }))
+      const fiber = yield* Effect.forkChild(CircuitBreaker.protect(call, breaker), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.await(fiber)
+      assert.strictEqual(yield* stateOf(breaker), state)
+      assert.deepInclude(yield* metrics, { permits_total: 1 })
     })))
 
   it.effect("law 44: an inner rejection does not trip an outer breaker", () =>
@@ -382,7 +399,9 @@ describe("a keyed breaker", () => {
       yield* Effect.exit(CircuitBreaker.protect(theirs, breakers.at("broken")))
       yield* breakers.at("held").force("ForcedOpen")
       for (let n = 0; n < 1_000; n++) yield* CircuitBreaker.protect(Effect.void, breakers.at(`key ${n}`))
+      assert.strictEqual(yield* stateOf(breakers.at("never seen")), "Closed")
       const known = yield* breakers.list
+      assert.notInclude(known.map(({ key }) => key), "never seen")
       assert.strictEqual(known.length, 10)
       assert.includeMembers(known.map(({ key, state }) => `${key} ${state}`), ["broken Open", "held ForcedOpen"])
       for (let n = 0; n < 1_000; n++) yield* Effect.exit(CircuitBreaker.protect(theirs, breakers.at(`other ${n}`)))
