@@ -1,6 +1,8 @@
 import { Effect, Option, Schema, SchemaIssue, SchemaTransformation, String, Tracer } from "effect"
-import { HttpEffect, HttpServerRequest, HttpServerResponse, ProblemDetails } from "effect/http"
+import type { HttpServerResponse } from "effect/http"
+import { HttpServerRequest, ProblemDetails } from "effect/http"
 import { HttpApiSchema } from "effect/http-api"
+import { retryAfter, setResponseHeaders } from "./ResponseHeaders.ts"
 
 const Issue = Schema.Struct({ path: Schema.String, message: Schema.String })
 
@@ -77,17 +79,7 @@ export const problem = <S extends Schema.Constraint & { readonly Type: Fact }>(
           Effect.fail(new SchemaIssue.Forbidden({ message: "a problem is only written" }, _, parseOptions)),
         encode: (fact) =>
           Effect.gen(function*() {
-            const retryAfter = options.retryAfterSeconds?.(fact)
-            const headers = {
-              ...options.headers,
-              ...(retryAfter === undefined ? {} : { "retry-after": `${retryAfter}` })
-            }
-            const request = yield* Effect.serviceOption(HttpServerRequest.HttpServerRequest)
-            if (Option.isSome(request) && Object.keys(headers).length > 0) {
-              yield* HttpEffect.appendPreResponseHandler((_, response) =>
-                Effect.succeed(HttpServerResponse.setHeaders(response, headers))
-              ).pipe(Effect.provideService(HttpServerRequest.HttpServerRequest, request.value))
-            }
+            yield* setResponseHeaders({ ...options.headers, ...retryAfter(options.retryAfterSeconds?.(fact)) })
             return yield* toBody({
               status: options.status,
               title: options.title,
