@@ -1,11 +1,8 @@
 import { Effect } from "effect"
 import { SqlError } from "effect/sql"
+import { isServerAway } from "../ServerAway.ts"
 
-/** A server that shuts down or starts up refuses work in these words, which the driver files under unknown errors. */
-const shuttingDown = /terminating connection|shutting down|starting up|in recovery mode|connection (is |was )?closed/i
-
-const isPassing = ({ isRetryable, reason }: SqlError.SqlError): boolean =>
-  isRetryable || shuttingDown.test(`${reason.message ?? ""} ${String(reason.cause)}`)
+const isPassing = (error: SqlError.SqlError): boolean => error.isRetryable || isServerAway(error)
 
 /**
  * When a connection is lost within a transaction, its rollback fails too, which `SqlClient.withTransaction` reports as a
