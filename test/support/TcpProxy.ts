@@ -1,0 +1,45 @@
+/** A way to a server that a test can cut. */
+import { Effect } from "effect"
+import { connect, createServer } from "node:net"
+import type { Server, Socket } from "node:net"
+
+/** Listens on a free port and passes everything on to `host:port`. */
+export const openProxy = Effect.fnUntraced(function*(host: string, port: number) {
+  const sockets = new Set<Socket>()
+  let server: Server | undefined
+
+  const listen = (at: number) =>
+    Effect.callback<number>((resume) => {
+      const started = createServer((client) => {
+        const upstream = connect(port, host)
+        for (const [from, to] of [[client, upstream], [upstream, client]] as const) {
+          sockets.add(from)
+          from.on("error", () => to.destroy())
+          from.on("close", () => {
+            sockets.delete(from)
+            to.destroy()
+          })
+          from.pipe(to)
+        }
+      })
+      server = started
+      started.listen(at, "127.0.0.1", () => {
+        const address = started.address()
+        resume(
+          address === null || typeof address === "string"
+            ? Effect.die(new Error("no TCP address"))
+            : Effect.succeed(address.port)
+        )
+      })
+    })
+
+  /** Resets every connection and refuses new ones. */
+  const cut = Effect.callback<void>((resume) => {
+    if (server === undefined || !server.listening) return resume(Effect.void)
+    server.close(() => resume(Effect.void))
+    for (const socket of sockets) socket.resetAndDestroy()
+  })
+
+  const own = yield* Effect.acquireRelease(listen(0), () => cut)
+  return { port: own, cut, restore: Effect.asVoid(listen(own)) }
+})
