@@ -152,7 +152,8 @@ const awaitPlace = (
     (timer) =>
       Effect.onExitPrimitive(restore(turn), (exit) => {
         if (Exit.isFailure(exit)) bulkhead.abandon(waiter)
-        return Fiber.interrupt(timer)
+        timer.interruptUnsafe()
+        return timer.pollUnsafe() === undefined ? Effect.asVoid(Fiber.await(timer)) : undefined
       })
   )
 }

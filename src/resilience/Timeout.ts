@@ -8,10 +8,11 @@ export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", { after
   }
 }
 
-/** Interrupts a fiber and waits for its end; mostly that is at once, and then costs nothing more. */
-const end = (fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<unknown> => {
-  fiber.interruptUnsafe()
-  return fiber.pollUnsafe() === undefined ? Fiber.await(fiber) : Effect.void
+/** Interrupts fibers and waits for their end; where that is at once, nothing is left to wait for. */
+const end = (...fibers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>): Effect.Effect<void> | undefined => {
+  for (const fiber of fibers) fiber.interruptUnsafe()
+  const ending = fibers.filter((fiber) => fiber.pollUnsafe() === undefined)
+  return ending.length === 0 ? undefined : Effect.asVoid(Fiber.awaitAll(ending))
 }
 
 /**
@@ -34,15 +35,13 @@ export const interruptAfter = <A, E, R, E2>(
         hasExpired = true
         call.interruptUnsafe()
       })
+      const answer = (exit: Exit.Exit<A, E>): Effect.Effect<A, E | E2> =>
+        !hasExpired || (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) ? exit : Effect.fail(orElse())
+      const ended = Effect.callback<A, E | E2>((resume) => {
+        call.addObserver((exit) => resume(answer(exit)))
+      })
       const timer = Effect.forkChild(Effect.andThen(Effect.sleep(duration), expire), { startImmediately: true })
-      return Effect.flatMap(timer, (timer) =>
-        restore(Fiber.await(call)).pipe(
-          Effect.onExit((exit) => Exit.isSuccess(exit) ? end(timer) : Effect.andThen(end(timer), end(call))),
-          Effect.flatMap((exit): Effect.Effect<A, E | E2> => {
-            if (!hasExpired) return exit
-            return Exit.isFailure(exit) && Cause.hasDies(exit.cause) ? exit : Effect.fail(orElse())
-          })
-        ))
+      return Effect.flatMap(timer, (timer) => Effect.onExitPrimitive(restore(ended), () => end(timer, call)))
     })
   )
 
