@@ -1,6 +1,5 @@
 /** Generated policies and histories of calls. Windows are small so that brute force can try each millisecond. */
-import { Array, Result, Schema } from "effect"
-import { Arbitrary } from "effect"
+import { Arbitrary, Array, Result, Schema } from "effect"
 import { RateLimitPolicy } from "../../../src/resilience/ratelimit/Policy.ts"
 import type { Algorithm, PolicyOptions } from "../../../src/resilience/ratelimit/Policy.ts"
 

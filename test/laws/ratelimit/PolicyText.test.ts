@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Result, Schema } from "effect"
-import { Arbitrary } from "effect"
+import { Arbitrary, Duration, Effect, Exit, Result, Schema } from "effect"
 import { RateLimitPolicy } from "../../../src/resilience/ratelimit/Policy.ts"
 import { fromText, parse, print } from "../../../src/resilience/ratelimit/PolicyText.ts"
 import { algorithms, between, buckets, policyOf, runs } from "./Histories.ts"
