@@ -19,6 +19,3 @@ export const modelPage = page(ModelId)
 export const versionPage = page(VersionNumber)
 
 export const idempotencyHeader = { "idempotency-key": Schema.optionalKey(IdempotencyKey) }
-
-/** An entity tag of a model: its revision in quotes (RFC 9110, section 8.8.3). */
-export const ModelEtag = Schema.TemplateLiteralParser(["\"", Schema.FiniteFromString.check(Schema.isInt()), "\""])
