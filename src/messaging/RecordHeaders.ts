@@ -7,7 +7,7 @@ import { Headers, HttpTraceContext } from "effect/http"
 export const eventId = "event-id"
 
 /** W3C Trace Context, level 1. */
-export const traceparent = "traceparent"
+const traceparent = "traceparent"
 
 /** Why and from where a record came to the dead letters. */
 export const deadLetter = {
@@ -26,7 +26,7 @@ export const deadLetter = {
 export type HeaderRecord = Readonly<Record<string, string>>
 
 /** The span that a record was published in; none when the header is missing or malformed. */
-export const parentSpan = (headers: HeaderRecord): Option.Option<Tracer.ExternalSpan> =>
+const parentSpan = (headers: HeaderRecord): Option.Option<Tracer.ExternalSpan> =>
   HttpTraceContext.w3c(Headers.fromInput(headers))
 
 /** Makes the span that a record was published in the parent of the spans of `effect`. */

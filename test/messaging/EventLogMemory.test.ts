@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
+import { EventLog } from "../../src/messaging/EventLog.ts"
 import * as EventLogMemory from "../../src/messaging/EventLogMemory.ts"
 
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 40 }))
@@ -11,7 +12,7 @@ describe("EventLogMemory", () => {
     [Count, Capacity],
     ([count, maxRecordsPerPartition]) =>
       Effect.gen(function*() {
-        const { log } = EventLogMemory.make({ maxRecordsPerPartition })
+        const log = yield* EventLog
         yield* log.ensureTopics([{ name: "t", partitions: 1 }])
         yield* log.publish(
           Array.from({ length: count }, () => ({ topic: "t", key: "k", value: new Uint8Array(), headers: {} }))
@@ -19,6 +20,6 @@ describe("EventLogMemory", () => {
         assert.deepStrictEqual(yield* log.ranges("t"), [
           { partition: 0, start: Math.max(0, count - maxRecordsPerPartition), end: count }
         ])
-      })
+      }).pipe(Effect.provide(EventLogMemory.layer({ maxRecordsPerPartition }), { local: true }))
   )
 })

@@ -1,9 +1,12 @@
 /** What every adapter of `EventLog` keeps. Runs on the live clock, as a real log does not follow a virtual one. */
-import { assert, layer as shareLayer } from "@effect/vitest"
+import { assert, layer as shareLayer, vi } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Queue, Random } from "effect"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
 import type { AssignedPartition, LogRecord, NewRecord, Subscription } from "../../../src/messaging/EventLog.ts"
 import { partitionOf } from "../../../src/messaging/Partitioner.ts"
+
+/** Real servers on a busy machine take their time; each wait of these tests has a deadline of its own. */
+vi.setConfig({ testTimeout: 30_000 })
 
 /** Lets the members of a group appear to have been paused for longer than their lease, without their knowledge. */
 export class Leases extends Context.Service<Leases, {

@@ -332,7 +332,10 @@ layer(Layer.fresh(fresh()), { excludeTestServices: true, timeout: "30 seconds" }
       assert.strictEqual(yield* Queue.size(seen), 0)
       assert.strictEqual(new Set(records.map(number)).size, 300)
     }))
+})
 
+// A database of its own: backends of the others may report what they did before.
+layer(Layer.fresh(fresh()), { excludeTestServices: true, timeout: "30 seconds" })("Messaging at rest", (it) => {
   it.effect(
     "without anything to do there is no polling: a few transactions a second at most",
     () =>

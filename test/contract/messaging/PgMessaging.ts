@@ -29,7 +29,7 @@ export const adapters = (options?: {
   ).pipe(Layer.provide(Notifications.layer))
 
 /** A database with the tables, and a pool on it. */
-export const database = (pool?: PgClient.PgPoolConfig) =>
+const database = (pool?: PgClient.PgPoolConfig) =>
   migrated.pipe(Layer.provideMerge(Postgres.layerFreshWith({ maxConnections: 20, ...pool })))
 
 export const layer = (options?: Parameters<typeof adapters>[0]) =>

@@ -31,7 +31,10 @@ const subject = "outbox"
 export interface OutboxPgOptions {
   /** A message with a larger payload, key and headers is refused. Must not exceed the event log's limit. Bytes, default 1,000,000. */
   readonly maxMessageBytes?: number | undefined
-  /** How long a relay may fall silent within a batch before its work is given to others. Default 60 seconds. */
+  /**
+   * How long a relay may fall silent within a batch before its work is given to others: longer than the event log may
+   * take to publish one. Default 60 seconds.
+   */
   readonly relayTimeout?: Duration.Input | undefined
 }
 

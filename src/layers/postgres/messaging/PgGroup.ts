@@ -56,8 +56,9 @@ export const coordinator = (
     const [member] = yield* sql<{ readonly id: string }>`
       INSERT INTO event_log_members (group_name, topics, expires_at) VALUES (${group}, ${topics}, ${leaseEnd})
       RETURNING id`
+    if (member === undefined) return yield* Effect.die("The new member has no id")
     yield* announce
-    return member?.id ?? ""
+    return member.id
   }).pipe(sql.withTransaction, failure("join"))
 
   const renew = (member: string) =>

@@ -8,7 +8,7 @@ import { anyFailure } from "./SqlFailure.ts"
 export const failure = (operation: string) => anyFailure((cause) => new EventLogUnavailable({ operation, cause }))
 
 /** The ids of a topic's partitions, by partition number. */
-export type PartitionIds = ReadonlyArray<number>
+type PartitionIds = ReadonlyArray<number>
 
 export interface PgTopics {
   readonly ensure: (topics: ReadonlyArray<Topic>) => Effect.Effect<void, EventLogUnavailable>
