@@ -1,6 +1,6 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Console, Effect, Layer } from "effect"
+import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
 import { Command } from "effect/cli"
 import * as SecureRandomNode from "./layers/crypto/SecureRandomNode.ts"
 import * as All from "./layers/roles/All.ts"
@@ -10,6 +10,10 @@ import * as Logging from "./layers/telemetry/Logging.ts"
 
 /** `EX_CONFIG` of sysexits.h. */
 const exitConfiguration = 78
+
+/** Told to stop, by SIGTERM or SIGINT, and stopped in order: a success, where Effect's own teardown answers 130. */
+const teardown: Runtime.Teardown = (exit, onExit) =>
+  Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? onExit(0) : Runtime.defaultTeardown(exit, onExit)
 
 const serve = Command.make("serve", {}, () => Layer.launch(All.layer)).pipe(
   Command.withDescription("Run the platform: HTTP API, pipeline and models in one process")
@@ -44,5 +48,5 @@ Command.run(maas, { version: "0.1.0" }).pipe(
         process.exitCode = exitConfiguration
       })
     )),
-  NodeRuntime.runMain
+  NodeRuntime.runMain({ teardown })
 )

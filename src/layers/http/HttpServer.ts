@@ -20,11 +20,22 @@ import * as VersionsHandlers from "./VersionsHandlers.ts"
 const headersTimeout = 30_000
 const requestTimeout = 3_600_000
 
+/**
+ * While it stops, it ends each connection with the next answer: clients that keep theirs would go on asking on them
+ * until the grace is over.
+ */
+const makeServer = () => {
+  const server = createServer({ headersTimeout, requestTimeout })
+  return server.on("request", (_, response) => {
+    if (!server.listening) response.shouldKeepAlive = false
+  })
+}
+
 const platform = Layer.unwrap(
   Effect.map(
     Settings,
     ({ host, port, shutdownGrace }) =>
-      NodeHttpServer.layer(() => createServer({ headersTimeout, requestTimeout }), {
+      NodeHttpServer.layer(makeServer, {
         host,
         port,
         gracefulShutdownTimeout: shutdownGrace
