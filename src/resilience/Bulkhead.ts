@@ -2,11 +2,12 @@
  * A bulkhead: at most `limit` calls at a time, so that one dependency that hangs does not take everything with it. A
  * bounded number of further calls wait, and are served in the order they came.
  */
-import { Duration, Effect, Exit, Fiber, Metric, Schema } from "effect"
-import type { Context, Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Schema } from "effect"
+import type { Scope } from "effect"
 import { dual } from "effect/Function"
 import { checked, timeSpan, wholeNumber } from "./InvalidSettings.ts"
 import type { InvalidSettings } from "./InvalidSettings.ts"
+import { show } from "./PulledMetrics.ts"
 import { RejectionTypeId } from "./Rejection.ts"
 
 /** All places are taken, and so is the queue; or the call waited its longest. Nothing ran. */
@@ -180,35 +181,14 @@ export const withPlace: {
   })
 })
 
-const registered = (bulkhead: Bulkhead): Effect.Effect<void, never, Scope.Scope> => {
-  const ignore = () => undefined
+const shown = (bulkhead: Bulkhead): Effect.Effect<void, never, Scope.Scope> => {
   const attributes = { bulkhead: bulkhead.name }
-  const gauge = (id: string, value: () => number, context: Context.Context<never>) =>
-    Metric.registerUnsafe(Metric.gauge(id, { attributes }), context, {
-      get: () => ({ value: value() }),
-      update: ignore,
-      modify: ignore
-    })
-  const counter = (id: string, count: () => number, context: Context.Context<never>) =>
-    Metric.registerUnsafe(Metric.counter(id, { attributes, incremental: true }), context, {
-      get: () => ({ count: count(), incremental: true }),
-      update: ignore,
-      modify: ignore
-    })
-  return Effect.acquireRelease(
-    Effect.contextWith((context: Context.Context<never>) =>
-      Effect.sync(() => [
-        gauge("bulkhead_running", () => bulkhead.running, context),
-        gauge("bulkhead_queued", () => bulkhead.queued, context),
-        counter("bulkhead_admitted_total", () => bulkhead.admitted, context),
-        counter("bulkhead_rejected_total", () => bulkhead.rejected, context)
-      ])
-    ),
-    (registrations) =>
-      Effect.sync(() => {
-        for (const registration of registrations) registration.remove()
-      })
-  ).pipe(Effect.asVoid)
+  return show([
+    { type: "Gauge", id: "bulkhead_running", attributes, read: () => bulkhead.running },
+    { type: "Gauge", id: "bulkhead_queued", attributes, read: () => bulkhead.queued },
+    { type: "Counter", id: "bulkhead_admitted_total", attributes, read: () => bulkhead.admitted },
+    { type: "Counter", id: "bulkhead_rejected_total", attributes, read: () => bulkhead.rejected }
+  ])
 }
 
 /** A bulkhead, shown in the metrics for as long as the scope lives. */
@@ -225,7 +205,7 @@ export const make = Effect.fnUntraced(
         timeSpan("maxWait", Duration.toMillis(maxWait))
       ]
     )
-    yield* registered(bulkhead)
+    yield* shown(bulkhead)
     return bulkhead
   }
 )

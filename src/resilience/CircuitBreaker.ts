@@ -132,7 +132,7 @@ export const make = Effect.fnUntraced(
     const counters = CircuitCounters.zero()
     const now = yield* Clock.currentTimeMillis
     const circuit = new MemoryCircuit(settings, undefined, counters, publish, now)
-    yield* CircuitCounters.registered(settings.name, counters, (state) => nameOf(circuit.state) === state ? 1 : 0)
+    yield* CircuitCounters.shown(settings.name, counters, (state) => nameOf(circuit.state) === state ? 1 : 0)
     return { ...handle(settings, () => circuit, () => circuit), transitions }
   }
 )
@@ -146,7 +146,7 @@ export const makeKeyed = Effect.fnUntraced(
     const { publish, transitions } = yield* makeTransitions
     const counters = CircuitCounters.zero()
     const circuits = new Circuits(settings, counters, publish, maxKeys)
-    yield* CircuitCounters.registered(settings.name, counters, (state) => circuits.countIn(state))
+    yield* CircuitCounters.shown(settings.name, counters, (state) => circuits.countIn(state))
     return {
       name: settings.name,
       at: (key) =>

@@ -1,5 +1,6 @@
-import { Context, Effect, Metric } from "effect"
-import type { Scope } from "effect"
+import type { Effect, Scope } from "effect"
+import { show } from "../PulledMetrics.ts"
+import type { Reading } from "../PulledMetrics.ts"
 import type { StateName } from "./CircuitState.ts"
 
 /**
@@ -41,52 +42,28 @@ const states: ReadonlyArray<StateName> = [
   "MetricsOnly"
 ]
 
-const register = (
-  context: Context.Context<never>,
-  name: string,
+/** Shows the counters, and how many circuits are in which state, for as long as the scope lives. */
+export const shown = (
+  breaker: string,
   counters: CircuitCounters,
   circuitsIn: (state: StateName) => number
-): ReadonlyArray<Metric.Registration> => {
-  const counter = (id: string, attributes: Record<string, string>, count: () => number) => {
-    const metric = Metric.counter(id, { attributes, incremental: true })
-    const ignore = () => undefined
-    return Metric.registerUnsafe(metric, context, {
-      get: () => ({ count: count(), incremental: true }),
-      update: ignore,
-      modify: ignore
-    })
-  }
-  const gauge = (id: string, attributes: Record<string, string>, value: () => number) => {
-    const ignore = () => undefined
-    return Metric.registerUnsafe(Metric.gauge(id, { attributes }), context, {
-      get: () => ({ value: value() }),
-      update: ignore,
-      modify: ignore
-    })
-  }
-  return [
-    ...outcomes.map((outcome) =>
-      counter("circuit_breaker_calls_total", { breaker: name, outcome }, () => counters[outcome])
-    ),
-    counter("circuit_breaker_permits_total", { breaker: name }, () => counters.permits),
-    counter("circuit_breaker_late_results_total", { breaker: name }, () => counters.late),
-    counter("circuit_breaker_transitions_total", { breaker: name }, () => counters.transitions),
-    ...states.map((state) => gauge("circuit_breaker_circuits", { breaker: name, state }, () => circuitsIn(state)))
-  ]
+): Effect.Effect<void, never, Scope.Scope> => {
+  const counter = (name: string, read: () => number, attributes?: Record<string, string>): Reading => ({
+    type: "Counter",
+    id: `circuit_breaker_${name}_total`,
+    attributes: { breaker, ...attributes },
+    read
+  })
+  return show([
+    ...outcomes.map((outcome) => counter("calls", () => counters[outcome], { outcome })),
+    counter("permits", () => counters.permits),
+    counter("late_results", () => counters.late),
+    counter("transitions", () => counters.transitions),
+    ...states.map((state): Reading => ({
+      type: "Gauge",
+      id: "circuit_breaker_circuits",
+      attributes: { breaker, state },
+      read: () => circuitsIn(state)
+    }))
+  ])
 }
-
-/** Shows the counters in the metric registry of the context for as long as the scope lives. */
-export const registered = (
-  name: string,
-  counters: CircuitCounters,
-  circuitsIn: (state: StateName) => number
-): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.contextWith((context: Context.Context<never>) =>
-      Effect.sync(() => register(context, name, counters, circuitsIn))
-    ),
-    (registrations) =>
-      Effect.sync(() => {
-        for (const registration of registrations) registration.remove()
-      })
-  ).pipe(Effect.asVoid)

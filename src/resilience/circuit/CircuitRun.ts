@@ -77,6 +77,7 @@ export const run = <A, E, R>(
       // While closed, only slow calls need to know when they started.
       let permit = settings.slowAfterMillis === Infinity ? circuit.admitClosed() : undefined
       if (permit === undefined) {
+        if (circuit.isDisabled) return restore(self)
         startedAt = circuit.now(clock)
         const admission = circuit.admit(startedAt)
         if (admission._tag === "Rejected") return rejected(settings.name, circuit.key, admission.retryAfterMillis)

@@ -4,9 +4,9 @@ import type { CallWindow } from "./CallWindow.ts"
 export type ForcedMode =
   /** Every call is rejected. */
   | "ForcedOpen"
-  /** Every call runs and none counts. */
+  /** Every call runs and none counts in the window; the metrics still count them all. */
   | "ForcedClosed"
-  /** As if there were no breaker: every call runs, nothing is recorded. */
+  /** As if there were no breaker: every call runs, and nothing is recorded, in the metrics neither. */
   | "Disabled"
   /** Every call runs and counts in the window, but the circuit never opens. */
   | "MetricsOnly"

@@ -66,8 +66,12 @@ export class MemoryCircuit {
     return this.#state
   }
 
+  get isDisabled(): boolean {
+    return this.#state._tag === "Forced" && this.#state.mode === "Disabled"
+  }
+
   /** Reads the circuit's clock, in milliseconds: what every other method takes as `now`. */
-  now(clock: Clock.Clock): number {
+  now(clock: Pick<Clock.Clock, "currentTimeMillisUnsafe">): number {
     const now = clock.currentTimeMillisUnsafe()
     if (now < this.#last) this.#skew += this.#last - now
     this.#last = now

@@ -340,6 +340,9 @@ describe("an operator", () => {
         assert.strictEqual(yield* stateOf(breaker), mode)
       }
       assert.strictEqual((yield* breaker.snapshot).calls.failures, mode === "MetricsOnly" ? 5 : 0)
+      const { failed, permits_total, rejected } = yield* metrics
+      const counted = mode === "Disabled" ? [0, 0, 0] : mode === "ForcedOpen" ? [0, 0, 5] : [5, 5, 0]
+      assert.deepStrictEqual([failed, permits_total, rejected], counted)
       yield* breaker.reset
       assert.deepInclude(yield* breaker.snapshot, { state: "Closed", calls: { calls: 0, failures: 0, slow: 0 } })
       yield* Effect.exit(CircuitBreaker.protect(theirs, breaker))
