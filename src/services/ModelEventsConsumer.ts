@@ -1,4 +1,4 @@
-import { Array, Duration, Effect, Layer } from "effect"
+import { Array, Cause, Duration, Effect, Layer, Schedule } from "effect"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import { ModelEvent } from "../domain/model/ModelEvents.ts"
 import * as Consumer from "../messaging/Consumer.ts"
@@ -12,8 +12,9 @@ import { modelEventsTopic } from "./ModelEventsOutbox.ts"
 import { ModelRuntime } from "./ModelRuntime.ts"
 import { Pipeline } from "./Pipeline.ts"
 
-/** Models that are worked on side by side are at most as many as partitions. */
 const partitions = 8
+/** Stages at once: more would only wait for the runners, of which few inspect models side by side. */
+const concurrency = 8
 
 /** What fails here is a server that is away; half an hour of trying outlasts a restart of any. */
 const retryDelays = [1, 2, 5, 10, 30, ...Array.makeBy(30, () => 60)].map((seconds) => Duration.seconds(seconds))
@@ -62,6 +63,16 @@ export const layer = Layer.effectDiscard(Effect.gen(function*() {
     from: "earliest",
     decode,
     handle: (event: ModelEvent) => Effect.mapError(handle(event), retryable),
-    retryDelays
-  }).pipe(Effect.forkScoped)
+    retryDelays,
+    concurrency
+  }).pipe(
+    Effect.tapCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.void
+        : Effect.logError("The pipeline's consumer failed and begins anew", cause)
+    ),
+    Effect.sandbox,
+    Effect.retry(Schedule.spaced("1 second")),
+    Effect.forkScoped
+  )
 }))
