@@ -50,6 +50,7 @@ const cases: ReadonlyArray<Case> = [
   ["a broken cursor", "GET", `${models}?cursor=abc`, {}, 400, ["query.cursor"]],
   ["an unknown query", "GET", `${models}?color=red`, {}, 400, ["query.color"]],
   ["a model that is not there", "GET", `${models}/nobody`, {}, 404, []],
+  ["a long name in the path", "GET", `${models}/${"x".repeat(200)}`, {}, 400, ["path.model"]],
   ["a path that climbs", "GET", `${models}/%2e%2e%2f%2e%2e%2fetc`, {}, 404, []],
   ["version zero", "GET", `${models}/iris/versions/0`, {}, 400, ["path.version"]],
   ["a version in words", "GET", `${models}/iris/versions/one`, {}, 400, ["path.version"]],

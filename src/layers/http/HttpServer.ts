@@ -63,6 +63,12 @@ const routes = Layer.merge(
 
 const bodyLimit = Layer.effect(HttpIncomingMessage.MaxBodySize, Effect.map(Settings, ({ maxBody }) => maxBody))
 
+/**
+ * A part of a path may be as long as Node's limit for the headers of a request, 16 KiB: how long a name may be is for
+ * the endpoint's schema to say. The router's own limit of 100 would pass a longer one off as a path that is not there.
+ */
+const longPaths = Layer.succeed(HttpRouter.RouterConfig, { maxParamLength: 16_384 })
+
 export const layer = Layer.effectDiscard(Effect.gen(function*() {
   const app = yield* HttpRouter.toHttpEffect(routes)
   const edge = yield* Edge.make
@@ -70,6 +76,6 @@ export const layer = Layer.effectDiscard(Effect.gen(function*() {
   const server = yield* HttpServer.HttpServer
   yield* Effect.logInfo(`Listening on ${HttpServer.formatAddress(server.address)}`)
 })).pipe(
-  Layer.provide(bodyLimit),
+  Layer.provide(Layer.merge(bodyLimit, longPaths)),
   Layer.provide(platform)
 )
