@@ -89,7 +89,9 @@ export const run = <A, E, R>(
         try {
           outcome = outcomeOf(exit, classify)
         } finally {
-          circuit.settle(permit, outcome, startedAt, circuit.now(clock))
+          if (outcome !== "Success" || !circuit.settleSteady(permit)) {
+            circuit.settle(permit, outcome, startedAt, circuit.now(clock))
+          }
         }
         return undefined
       })

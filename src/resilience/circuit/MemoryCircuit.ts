@@ -95,6 +95,15 @@ export class MemoryCircuit {
     return state.permit
   }
 
+  /** Settles a success that changes nothing, again without a look at the clock; false if it might change something. */
+  settleSteady(permit: Permit): boolean {
+    const state = this.#state
+    if (state._tag !== "Closed" || state.generation !== permit.generation) return false
+    if (state.window._tag !== "Streak" || state.window.failures > 0) return false
+    this.#counters.succeeded++
+    return true
+  }
+
   settle(permit: Permit, outcome: Outcome, startedAt: number, now: number): void {
     const before = this.#state
     this.#count(outcome)

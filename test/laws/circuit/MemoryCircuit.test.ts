@@ -32,7 +32,7 @@ describe("the circuit's store in memory", () => {
       )
       const model = new CircuitModel(ofModel, elapsed)
       let running: ReadonlyArray<Running> = []
-      let [calls, ended] = [0, 0]
+      let [calls, ended, late] = [0, 0, 0]
       for (const [n, action] of happenings.map(actionOf).entries()) {
         // A step between two readings hides the time that passed since the first, so the clock is read before it too.
         circuit.now(clock)
@@ -57,7 +57,10 @@ describe("the circuit's store in memory", () => {
             const call = running[action.pick % Math.max(1, running.length)]
             if (call === undefined) break
             ended++
-            circuit.settle(call.permit, action.outcome, call.startedAt, now)
+            if (call.modelPermit.generation !== model.generation) late++
+            if (action.outcome !== "Success" || !circuit.settleSteady(call.permit)) {
+              circuit.settle(call.permit, action.outcome, call.startedAt, now)
+            }
             model.settle(call.modelPermit, action.outcome, now - call.startedAt, now)
             running = running.filter((one) => one !== call)
             break
@@ -75,6 +78,7 @@ describe("the circuit's store in memory", () => {
       }
       const { failed, ignored, interrupted, permits, rejected, succeeded } = counters
       assert.strictEqual(succeeded + failed + ignored + interrupted, ended)
+      assert.strictEqual(counters.late, late)
       assert.strictEqual(permits, ended + running.length)
       assert.strictEqual(permits + rejected, calls)
       // The transitions form one chain, from a new circuit to the state it has now.
