@@ -16,7 +16,11 @@ export class DeadlineExceeded extends Schema.TaggedError<DeadlineExceeded>()("De
 /** The deadline in milliseconds since the epoch, by the fiber's own clock; infinite where there is none. */
 const Current = Context.Reference<number>("maas/resilience/Deadline", { defaultValue: () => Infinity })
 
-/** The header that carries the time left, as gRPC names it. */
+/**
+ * The header that carries the time left, as gRPC names it.
+ *
+ * @public
+ */
 export const headerName = "grpc-timeout"
 
 /** The milliseconds left until the deadline, which may be negative; infinite where there is none. */
