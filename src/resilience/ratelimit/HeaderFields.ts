@@ -32,8 +32,8 @@ export const retryAfter = (limited: Pick<RateLimited, "retryAfter">): string =>
   `${Math.max(1, seconds(Duration.toMillis(limited.retryAfter)))}`
 
 /**
- * All fields of a refusal. The `t` of the policy that refused is the time that `Retry-After` names, as the draft asks
- * of two fields that tell a client when to come again. No `RateLimit` fields while nothing is known.
+ * All fields of a refusal. The `t` of the policy that refused is the time that `Retry-After` names: the draft wants
+ * both to speak of the same point in time. No `RateLimit` fields while nothing is known.
  */
 export const ofRefusal = (limited: Pick<RateLimited, "policy" | "quotas" | "retryAfter">): Fields => ({
   ...limited.quotas.length > 0 &&
