@@ -5,10 +5,14 @@ import type { Headers } from "effect/http"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse, HttpTraceContext } from "effect/http"
 import type { ProblemFacts } from "../../api/Problem.ts"
 import { toResponse } from "../../api/Problem.ts"
+import { retryAfter } from "../../api/ResponseHeaders.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import { methodsAt } from "./Methods.ts"
 
 const isRequestId = Schema.is(Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,128}$/)))
+
+/** Whoever is told that this process shuts down finds another one, or the next, after about this long. */
+const shutdownSeconds = 2
 
 /** What to say where no endpoint has said it: the builder and the router answer with a bare status. */
 const facts: Readonly<Record<number, Omit<ProblemFacts, "status">>> = {
@@ -94,7 +98,10 @@ export const make = Effect.map(
             status >= 500 && !Cause.hasInterruptsOnly(cause) ? Effect.logError("A request failed", cause) : Effect.void,
             Effect.map(
               problemOf(status, path),
-              HttpServerResponse.setHeaders(allowed.length > 0 ? { allow: allowed.join(", ") } : {})
+              HttpServerResponse.setHeaders({
+                ...(allowed.length > 0 ? { allow: allowed.join(", ") } : {}),
+                ...retryAfter(status === 503 ? shutdownSeconds : undefined)
+              })
             )
           )
         }),
