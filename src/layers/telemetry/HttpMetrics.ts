@@ -30,10 +30,27 @@ export class HttpMetrics extends Context.Service<HttpMetrics, {
         help: "Requests that are being answered now",
         registers: [registry]
       })
+      // Finding a series by its labels costs more than counting in it; routes and statuses are few
+      const series = new Map<
+        string,
+        { readonly count: Counter.Internal; readonly latency: Histogram.Internal<string> }
+      >()
+      const seriesOf = (method: string, endpoint: string, status: number) => {
+        const key = `${status} ${method} ${endpoint}`
+        const known = series.get(key)
+        if (known !== undefined) return known
+        const made = {
+          count: count.labels(method, endpoint, String(status)),
+          latency: latency.labels(method, endpoint)
+        }
+        series.set(key, made)
+        return made
+      }
       return HttpMetrics.of({
         observe: (method, endpoint, status, seconds) => {
-          count.inc({ method, endpoint, status })
-          latency.observe({ method, endpoint }, seconds)
+          const { count, latency } = seriesOf(method, endpoint, status)
+          count.inc()
+          latency.observe(seconds)
         },
         requestStarted: () => active.inc(),
         requestEnded: () => active.dec()
