@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { RejectionTypeId } from "../Rejection.ts"
 
 /** What is left of one policy, as header fields and callers see it. Times are milliseconds. */
 export const Quota = Schema.Struct({
@@ -30,6 +31,8 @@ export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited"
   /** All policies of the call, in its order; none while the store is away. */
   quotas: Schema.Array(Quota)
 }) {
+  readonly [RejectionTypeId] = true
+
   override get message() {
     return `${this.policy}: ${this.reason}`
   }
