@@ -66,14 +66,15 @@ export class Models extends Context.Service<Models, {
       })
 
       /** The model, held against changes by others until the transaction ends. */
-      const hold = Effect.fnUntraced(function*(ref: ModelRef, revisions: ReadonlyArray<number> | undefined) {
-        const found = (yield* repository.lock(ref)) ?? (yield* new ModelNotFound({ model: ref }))
+      const hold = Effect.fnUntraced(function*(ref: ModelRef) {
+        return (yield* repository.lock(ref)) ?? (yield* new ModelNotFound({ model: ref }))
+      })
+      /** As `hold`, if it is what the caller has read. */
+      const holdUnchanged = Effect.fnUntraced(function*(ref: ModelRef, revisions: ReadonlyArray<number> | undefined) {
+        const found = yield* hold(ref)
         return revisions === undefined || revisions.includes(found.revision)
           ? found
           : yield* new ModelChanged({ model: found.model.name })
-      })
-      const holdAny = Effect.fnUntraced(function*(ref: ModelRef) {
-        return (yield* repository.lock(ref)) ?? (yield* new ModelNotFound({ model: ref }))
       })
 
       const create = Effect.fn("Models.create")(function*(draft: typeof ModelDraft.Type, owner: string) {
@@ -100,7 +101,7 @@ export class Models extends Context.Service<Models, {
       const update = Effect.fn("Models.update")(
         function*(ref: ModelRef, patch: ModelPatch, revisions: ReadonlyArray<number> | undefined) {
           const now = yield* DateTime.now
-          const { model } = yield* hold(ref, revisions)
+          const { model } = yield* holdUnchanged(ref, revisions)
           yield* repository.update(model.id, {
             description: patch.description ?? model.description,
             tags: patch.tags ?? model.tags
@@ -113,7 +114,7 @@ export class Models extends Context.Service<Models, {
 
       const remove = Effect.fn("Models.remove")(
         function*(ref: ModelRef, revisions: ReadonlyArray<number> | undefined) {
-          const { model } = yield* hold(ref, revisions)
+          const { model } = yield* holdUnchanged(ref, revisions)
           yield* repository.remove(model.id)
           yield* events.publish(model, [{ type: "model.deleted", data: {} }], yield* DateTime.now)
           yield* changes.announce(model.id)
@@ -124,7 +125,7 @@ export class Models extends Context.Service<Models, {
       const setAlias = Effect.fn("Models.setAlias")(
         function*(ref: ModelRef, alias: AliasName, version: VersionNumber) {
           const now = yield* DateTime.now
-          const { model } = yield* holdAny(ref)
+          const { model } = yield* hold(ref)
           const target = yield* repository.findVersion(model.id, version)
           if (target === undefined) return yield* new VersionNotFound({ model: model.name, version })
           if (target.state.status !== "ready") {
@@ -146,7 +147,7 @@ export class Models extends Context.Service<Models, {
       const removeAlias = Effect.fn("Models.removeAlias")(
         function*(ref: ModelRef, alias: AliasName) {
           const now = yield* DateTime.now
-          const { model } = yield* holdAny(ref)
+          const { model } = yield* hold(ref)
           const removed = yield* repository.removeAlias(model.id, alias, now)
           if (!removed) return yield* new AliasNotFound({ model: model.name, alias })
           yield* events.publish(model, [{ type: "alias.removed", data: { alias } }], now)
