@@ -1,8 +1,8 @@
 import type { Schema } from "effect"
 import { Effect } from "effect"
-import { SqlError } from "effect/sql"
+import type { SqlError } from "effect/sql"
 import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
-import { isServerAway } from "./ServerAway.ts"
+import { answering, isServerAway } from "./ServerAway.ts"
 
 const retryAfterSeconds = 2
 
@@ -16,14 +16,9 @@ const answer = (error: SqlError.SqlError) =>
 
 /**
  * A server that can't be reached is a fact that callers answer with 503; any other SQL error is a mistake of this
- * program, so a defect. When a connection is lost within a transaction its rollback fails too, which
- * `SqlClient.withTransaction` reports as a defect: such a defect is answered like the error.
+ * program, so a defect.
  */
-export const unavailableOrDie = <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>) =>
-  effect.pipe(
-    Effect.catchIf(SqlError.isSqlError, answer),
-    Effect.catchDefect((defect) => SqlError.isSqlError(defect) ? answer(defect) : Effect.die(defect))
-  )
+export const unavailableOrDie = answering(answer)
 
 /** As `unavailableOrDie` for a query of this program's own, whose rows decode unless the program is wrong. */
 export const query = <A, R>(

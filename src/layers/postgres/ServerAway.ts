@@ -1,5 +1,5 @@
-import { Predicate } from "effect"
-import type { SqlError } from "effect/sql"
+import { Effect, Predicate } from "effect"
+import { SqlError } from "effect/sql"
 
 /*
  * The SQLSTATEs of a server that can't serve now but may in a while (PostgreSQL's appendix "Error Codes"): 53, out of
@@ -16,3 +16,15 @@ export const isServerAway = ({ reason }: SqlError.SqlError): boolean =>
   reason._tag === "ConnectionError" || reason._tag === "StatementTimeoutError" ||
   (Predicate.hasProperty(reason.cause, "code") && awayState.test(String(reason.cause.code))) ||
   lost.test(`${reason.message ?? ""} ${String(reason.cause)}`)
+
+/**
+ * When a connection is lost within a transaction, its rollback fails too, which `SqlClient.withTransaction` reports as a
+ * defect. So defects that are SQL errors are answered like errors.
+ */
+export const answering =
+  <E2>(answer: (error: SqlError.SqlError) => Effect.Effect<never, E2>) =>
+  <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>) =>
+    effect.pipe(
+      Effect.catchIf(SqlError.isSqlError, answer),
+      Effect.catchDefect((defect) => SqlError.isSqlError(defect) ? answer(defect) : Effect.die(defect))
+    )

@@ -1,20 +1,8 @@
 import { Effect } from "effect"
-import { SqlError } from "effect/sql"
-import { isServerAway } from "../ServerAway.ts"
+import type { SqlError } from "effect/sql"
+import { answering, isServerAway } from "../ServerAway.ts"
 
 const isPassing = (error: SqlError.SqlError): boolean => error.isRetryable || isServerAway(error)
-
-/**
- * When a connection is lost within a transaction, its rollback fails too, which `SqlClient.withTransaction` reports as a
- * defect. So defects that are SQL errors are answered like errors.
- */
-const answering =
-  <E2>(answer: (error: SqlError.SqlError) => Effect.Effect<never, E2>) =>
-  <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>) =>
-    effect.pipe(
-      Effect.catchIf(SqlError.isSqlError, answer),
-      Effect.catchDefect((defect) => SqlError.isSqlError(defect) ? answer(defect) : Effect.die(defect))
-    )
 
 /**
  * For calls that somebody waits for: SQL errors that may pass (no connection, deadlock, timeout) become the port's own
