@@ -11,6 +11,8 @@ export interface TextOptions {
   readonly name: string
   /** What `per` may say; anything when not given. */
   readonly scopes?: ReadonlyArray<string> | undefined
+  /** The algorithm of a text that names none and gives no burst; `token-bucket` when not given. */
+  readonly algorithm?: Algorithm | undefined
 }
 
 const storeLostChoices = new Map<string, StoreLostChoice>([
@@ -50,7 +52,7 @@ const countOf = (text: string): number => /^\d{1,15}$/.test(text) ? Number(text)
 /** Fails with every mistake at once. */
 export const parse = (
   text: string,
-  { name, scopes }: TextOptions
+  { algorithm: usual, name, scopes }: TextOptions
 ): Result.Result<RateLimitPolicy, InvalidPolicy> => {
   const mistakes: Array<Mistake> = []
   const [quota = "", ...rest] = text.split(";").map((part) => part.trim())
@@ -89,7 +91,7 @@ export const parse = (
     name,
     limit: countOf(limitText.trim()),
     window: window ?? 1,
-    algorithm: isAlgorithm(algorithm) ? algorithm : undefined,
+    algorithm: isAlgorithm(algorithm) ? algorithm : values.has("burst") ? undefined : usual,
     burst: Option.getOrUndefined(number("burst")),
     localLimit: Option.getOrUndefined(number("local")),
     per,

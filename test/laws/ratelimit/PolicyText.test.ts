@@ -50,6 +50,13 @@ describe("policies", () => {
     assert.deepStrictEqual(windows, [1, 1_000, 10_000, 300_000, 3_600_000, 172_800_000])
   })
 
+  it("follow the usual algorithm of their place where they name none and give no burst", () => {
+    const usual = (of: string) => Result.getOrThrow(parse(of, { name: "reads", algorithm: "sliding-window" })).algorithm
+    assert.strictEqual(usual("100/minute"), "sliding-window")
+    assert.strictEqual(usual("100/minute; burst=20"), "token-bucket")
+    assert.strictEqual(usual("100/minute; algorithm=fixed-window"), "fixed-window")
+  })
+
   it.prop("print and parse round", [anyPolicy], ([policy]) => {
     const read = Result.getOrThrow(parse(print(policy), { name: policy.name }))
     assert.deepStrictEqual(read, policy)
