@@ -11,6 +11,15 @@ import { methodsAt } from "./Methods.ts"
 
 const isRequestId = Schema.is(Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,128}$/)))
 
+/** The request's own id where it has a usable one, else a new one. */
+export const requestIdOf = (
+  headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>,
+  random: SecureRandom.SecureRandom["Service"]
+): Effect.Effect<string> => {
+  const given = headers["x-request-id"]
+  return isRequestId(given) ? Effect.succeed(given) : random.uuidV4()
+}
+
 /** Whoever is told that this process shuts down finds another one, or the next, after about this long. */
 const shutdownSeconds = 2
 
@@ -82,8 +91,7 @@ export const make = Effect.map(
     Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
       const path = request.url.split("?", 1)[0] ?? ""
-      const given = request.headers["x-request-id"]
-      const requestId = given !== undefined && isRequestId(given) ? given : yield* random.uuidV4()
+      const requestId = yield* requestIdOf(request.headers, random)
       const parent = yield* Effect.serviceOption(Tracer.ParentSpan)
       const trace = Option.isSome(parent) ? parent.value : yield* traceOf(request.headers, random)
       const started = yield* Clock.currentTimeNanos

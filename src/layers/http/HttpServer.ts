@@ -1,13 +1,15 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Scope } from "effect"
 import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { createServer } from "node:http"
+import type { Server } from "node:http"
 import { MaasApi } from "../../api/MaasApi.ts"
 import { Settings } from "../settings/Settings.ts"
 import * as Authorization from "./Authorization.ts"
 import * as DocsPage from "./DocsPage.ts"
 import * as Edge from "./Edge.ts"
+import * as ExpressLane from "./ExpressLane.ts"
 import * as InferenceHandlers from "./InferenceHandlers.ts"
 import * as KeysHandlers from "./KeysHandlers.ts"
 import * as ModelsHandlers from "./ModelsHandlers.ts"
@@ -19,29 +21,6 @@ import * as VersionsHandlers from "./VersionsHandlers.ts"
 /** A client that sends its headers or body more slowly than this is not waited for, in milliseconds. */
 const headersTimeout = 30_000
 const requestTimeout = 3_600_000
-
-/**
- * While it stops, it ends each connection with the next answer: clients that keep theirs would go on asking on them
- * until the grace is over.
- */
-const makeServer = () => {
-  const server = createServer({ headersTimeout, requestTimeout })
-  return server.on("request", (_, response) => {
-    if (!server.listening) response.shouldKeepAlive = false
-  })
-}
-
-const platform = Layer.unwrap(
-  Effect.map(
-    Settings,
-    ({ host, port, shutdownGrace }) =>
-      NodeHttpServer.layer(makeServer, {
-        host,
-        port,
-        gracefulShutdownTimeout: shutdownGrace
-      })
-  )
-)
 
 const handlers = Layer.mergeAll(
   ModelsHandlers.layer,
@@ -69,13 +48,31 @@ const bodyLimit = Layer.effect(HttpIncomingMessage.MaxBodySize, Effect.map(Setti
  */
 const longPaths = Layer.succeed(HttpRouter.RouterConfig, { maxParamLength: 16_384 })
 
-export const layer = Layer.effectDiscard(Effect.gen(function*() {
+/** Listens until the scope closes. Then it takes no more, and gives what is being answered `shutdownGrace` to end. */
+const listen = Effect.gen(function*() {
+  const { host, port, shutdownGrace } = yield* Settings
+  const lane = yield* ExpressLane.ExpressLane
   const app = yield* HttpRouter.toHttpEffect(routes)
   const edge = yield* Edge.make
-  yield* HttpServer.serveEffect(edge(app))
-  const server = yield* HttpServer.HttpServer
-  yield* Effect.logInfo(`Listening on ${HttpServer.formatAddress(server.address)}`)
-})).pipe(
-  Layer.provide(Layer.merge(bodyLimit, longPaths)),
-  Layer.provide(platform)
+  const server = createServer({ headersTimeout, requestTimeout })
+  const { address } = yield* NodeHttpServer.make(() => server, { host, port })
+  const requests = yield* Effect.acquireRelease(Scope.make("parallel"), (scope, exit) => Scope.close(scope, exit))
+  const general = yield* NodeHttpServer.makeHandler(edge(app), { scope: requests })
+  yield* Effect.addFinalizer(() => Effect.timeoutOption(closed(server), shutdownGrace))
+  server.on("request", (request, response) => {
+    // Clients that keep their connections would go on asking on them until the grace is over
+    if (!server.listening) response.shouldKeepAlive = false
+    if (!lane.take(request, response, general, requests)) general(request, response)
+  })
+  yield* Effect.logInfo(`Listening on ${HttpServer.formatAddress(address)}`)
+})
+
+const closed = (server: Server): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    server.close(() => resume(Effect.void))
+  })
+
+export const layer = Layer.effectDiscard(listen).pipe(
+  Layer.provide(ExpressLane.layer),
+  Layer.provide(Layer.mergeAll(bodyLimit, longPaths, NodeHttpServer.layerHttpServices))
 )

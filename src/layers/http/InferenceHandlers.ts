@@ -1,10 +1,10 @@
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
-import { InferenceRequest } from "../../api/InferenceApi.ts"
+import { InferenceApi, InferenceRequest } from "../../api/InferenceApi.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
 import type { VersionChoice } from "../../services/Deployments.ts"
-import type { Answer } from "../../services/Inference.ts"
 import { Inference } from "../../services/Inference.ts"
+import { ExpressLane } from "./ExpressLane.ts"
 import { fingerprint, idempotent, jsonAnswer } from "./IdempotentAnswer.ts"
 import { inferenceBody } from "./JsonBody.ts"
 import { outputsJson } from "./TensorAnswer.ts"
@@ -18,28 +18,38 @@ const choiceOf = ({ version, alias }: typeof InferenceRequest.Type): VersionChoi
     ? { _tag: "alias", alias }
     : { _tag: "latest" }
 
-const answer = ({ deployment, outputs }: Answer) =>
-  jsonAnswer(
-    200,
-    `{"model":${JSON.stringify(deployment.model)},"version":${deployment.version},"outputs":${outputsJson(outputs)}}`
-  )
+const { infer } = InferenceApi.endpoints
 
 export const layer = HttpApiBuilder.group(
   MaasApi,
   "inference",
   Effect.fnUntraced(function*(handlers) {
     const inference = yield* Inference
+    const lane = yield* ExpressLane
 
-    return handlers.handleRaw(
-      "infer",
-      Effect.fnUntraced(function*({ headers, request }) {
-        const { body, text } = yield* readBody(request)
-        return yield* idempotent(
-          headers["idempotency-key"],
+    const answer = Effect.fnUntraced(function*(text: string) {
+      const body = yield* readBody(text)
+      const { deployment, outputs } = yield* inference.infer(body.model, choiceOf(body), body.inputs)
+      return `{"model":${JSON.stringify(deployment.model)},"version":${deployment.version},"outputs":${
+        outputsJson(outputs)
+      }}`
+    })
+
+    const once = lane.open({
+      endpoint: infer,
+      match: (path) => path === infer.path ? {} : undefined,
+      answer: (_, text) => answer(text)
+    })
+
+    return handlers.handleRaw("infer", ({ headers, request }) => {
+      const key = headers["idempotency-key"]
+      if (key === undefined) return once(request, {})
+      return Effect.flatMap(Effect.orDie(request.text), (text) =>
+        idempotent(
+          key,
           () => fingerprint("infer", text),
-          Effect.map(inference.infer(body.model, choiceOf(body), body.inputs), answer)
-        )
-      })
-    )
+          Effect.map(answer(text), (answered) => jsonAnswer(200, answered))
+        ))
+    })
   })
 )

@@ -1,5 +1,4 @@
 import { Effect, Schema } from "effect"
-import type { HttpServerRequest } from "effect/http"
 import { InvalidRequest } from "../../api/Problems.ts"
 import { parseExactIntegers } from "../../domain/inference/TensorJson.ts"
 import { invalidPayload } from "./RequestCheck.ts"
@@ -9,15 +8,16 @@ const refuse = (message: string) => new InvalidRequest({ mistakes: [{ path: "", 
 /** An element that JSON.parse would round: an integer of 16 digits or more. */
 const longInteger = /[[,:\s]-?[0-9]{16,}\s*[,\]}]/
 
-/** The body of an inference request: decoded, with every 64-bit integer exact, and as it came. */
+/** Decodes the body of an inference request, with every 64-bit integer exact. */
 export const inferenceBody = <A>(schema: Schema.Decoder<A>) => {
   const decode = Schema.decodeUnknownEffect(schema, { errors: "all", onExcessProperty: "error" })
-  return Effect.fnUntraced(function*(request: HttpServerRequest.HttpServerRequest) {
-    const text = yield* Effect.orDie(request.text)
-    const json = yield* Effect.try({
-      try: (): unknown => longInteger.test(text) ? parseExactIntegers(text) : JSON.parse(text),
-      catch: () => refuse(text === "" ? "expected a JSON body, got none" : "expected a valid JSON body")
-    })
-    return { body: yield* invalidPayload(decode(json)), text }
-  })
+  return (text: string): Effect.Effect<A, InvalidRequest> => {
+    let json: unknown
+    try {
+      json = longInteger.test(text) ? parseExactIntegers(text) : JSON.parse(text)
+    } catch {
+      return Effect.fail(refuse(text === "" ? "expected a JSON body, got none" : "expected a valid JSON body"))
+    }
+    return invalidPayload(decode(json))
+  }
 }

@@ -1,22 +1,45 @@
 import { Effect } from "effect"
-import type { HttpServerRequest } from "effect/http"
-import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { MaasApi } from "../../api/MaasApi.ts"
-import { OpenInferenceRequest } from "../../api/OpenInferenceApi.ts"
+import { OpenInferenceApi, OpenInferenceRequest } from "../../api/OpenInferenceApi.ts"
 import { InvalidTensors } from "../../domain/inference/InferenceErrors.ts"
 import type { Tensor } from "../../domain/inference/Tensor.ts"
+import { VersionNumber } from "../../domain/model/Version.ts"
 import type { VersionChoice } from "../../services/Deployments.ts"
 import { Deployments } from "../../services/Deployments.ts"
 import { Inference } from "../../services/Inference.ts"
+import type { ModelRef } from "../../services/ModelRepository.ts"
 import { ModelRepository } from "../../services/ModelRepository.ts"
 import type { Deployment } from "../../services/ModelRuntime.ts"
+import { ExpressLane } from "./ExpressLane.ts"
 import { inferenceBody } from "./JsonBody.ts"
 import { outputsJson } from "./TensorAnswer.ts"
 
 const readBody = inferenceBody(OpenInferenceRequest)
 const latest: VersionChoice = { _tag: "latest" }
 const number = (version: number): VersionChoice => ({ _tag: "number", version })
+
+const { endpoints } = OpenInferenceApi
+
+interface Asked {
+  readonly model: ModelRef
+  readonly choice: VersionChoice
+}
+
+const inferPath = /^\/v2\/models\/([a-z0-9._-]{1,63})(?:\/versions\/([1-9][0-9]{0,8}))?\/infer$/
+
+const latestAt = (path: string): Asked | undefined => {
+  const [, model, version] = inferPath.exec(path) ?? []
+  return model === undefined || version !== undefined ? undefined : { model, choice: latest }
+}
+
+const versionAt = (path: string): Asked | undefined => {
+  const [, model, version] = inferPath.exec(path) ?? []
+  return model === undefined || version === undefined
+    ? undefined
+    : { model, choice: number(VersionNumber.make(Number(version))) }
+}
+
 /** More models than one answer should list. */
 const longestIndex = 10_000
 
@@ -50,17 +73,14 @@ export const layer = HttpApiBuilder.group(
     const inference = yield* Inference
     const deployments = yield* Deployments
     const repository = yield* ModelRepository
+    const lane = yield* ExpressLane
 
     // No alias is asked for here, so none can be missing
     const resolve = (model: string, choice: VersionChoice) =>
       Effect.catchTag(deployments.resolve(model, choice), "AliasNotFound", Effect.die)
 
-    const infer = Effect.fnUntraced(function*(
-      request: HttpServerRequest.HttpServerRequest,
-      model: string,
-      choice: VersionChoice
-    ) {
-      const { body } = yield* readBody(request)
+    const answer = Effect.fnUntraced(function*({ model, choice }: Asked, text: string) {
+      const body = yield* readBody(text)
       const { deployment, outputs } = yield* Effect.catchTag(
         inference.infer(model, choice, body.inputs),
         "AliasNotFound",
@@ -68,13 +88,12 @@ export const layer = HttpApiBuilder.group(
       )
       const selected = yield* selectOutputs(body.outputs, outputs)
       const id = body.id === undefined ? "" : `"id":${JSON.stringify(body.id)},`
-      return HttpServerResponse.text(
-        `{"model_name":${JSON.stringify(deployment.model)},"model_version":"${deployment.version}",${id}"outputs":${
-          outputsJson(selected)
-        }}`,
-        { contentType: "application/json" }
-      )
+      return `{"model_name":${
+        JSON.stringify(deployment.model)
+      },"model_version":"${deployment.version}",${id}"outputs":${outputsJson(selected)}}`
     })
+    const infer = lane.open({ endpoint: endpoints.infer, match: latestAt, answer })
+    const versionInfer = lane.open({ endpoint: endpoints.versionInfer, match: versionAt, answer })
 
     return handlers
       .handleAll({
@@ -94,7 +113,10 @@ export const layer = HttpApiBuilder.group(
               }))
           )
       })
-      .handleRaw("infer", ({ params, request }) => infer(request, params.model, latest))
-      .handleRaw("versionInfer", ({ params, request }) => infer(request, params.model, number(params.version)))
+      .handleRaw("infer", ({ params, request }) => infer(request, { model: params.model, choice: latest }))
+      .handleRaw(
+        "versionInfer",
+        ({ params, request }) => versionInfer(request, { model: params.model, choice: number(params.version) })
+      )
   })
 )

@@ -1,0 +1,154 @@
+/**
+ * A short way for the calls that most requests are: small JSON to a model and its answer. The general way (router,
+ * contract, middleware) costs several times what such a call does, which would bound the whole platform.
+ *
+ * The lane takes only requests that need none of the rest, and answers only what goes well. Everything else goes the
+ * general way: a request that is unusual, before anything was done for it; one that failed, together with what came out,
+ * so that errors are worded, logged and counted in one place and nothing is done twice.
+ */
+import { Clock, Context, Effect, Exit, Fiber, Layer } from "effect"
+import type { Scope } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type { HttpServerRequest } from "effect/http"
+import { HttpServerResponse } from "effect/http"
+import type { HttpApiEndpoint } from "effect/http-api"
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http"
+import { RequiredScope } from "../../api/Authorization.ts"
+import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
+import { authorizer } from "./Authorization.ts"
+import { requestIdOf } from "./Edge.ts"
+
+/** An endpoint that takes JSON and answers JSON, by a function from text to text. */
+export interface LaneCall<Params, E> {
+  readonly endpoint: HttpApiEndpoint.Top
+  /** The parameters in a path; undefined for one that is another endpoint's, or odd. */
+  readonly match: (path: string) => Params | undefined
+  readonly answer: (params: Params, body: string) => Effect.Effect<string, E>
+}
+
+/** Sends a request the general way. */
+export type General = (request: IncomingMessage, response: ServerResponse) => void
+
+export class ExpressLane extends Context.Service<ExpressLane, {
+  /** Opens the lane for an endpoint; the answer is its handler, for what goes the general way. */
+  readonly open: <Params, E>(
+    call: LaneCall<Params, E>
+  ) => (
+    request: HttpServerRequest.HttpServerRequest,
+    params: Params
+  ) => Effect.Effect<HttpServerResponse.HttpServerResponse, E>
+  /** Whether the lane took the request. What it takes ends with the scope at the latest. */
+  readonly take: (request: IncomingMessage, response: ServerResponse, general: General, scope: Scope.Scope) => boolean
+}>()("maas/layers/http/ExpressLane") {}
+
+/** Bodies up to this many bytes; larger ones cost so much that the way there does not matter. */
+const largestBody = 65_536
+
+/** What only the general way understands. */
+const unusual: ReadonlyArray<string> = ["idempotency-key", "prefer", "content-encoding", "traceparent"]
+
+const json = /^application\/json(?:; ?charset=utf-8)?$/i
+
+const isUsual = (headers: IncomingHttpHeaders): boolean =>
+  json.test(headers["content-type"] ?? "") && Number(headers["content-length"]) <= largestBody &&
+  unusual.every((name) => headers[name] === undefined)
+
+const utf8 = new TextDecoder()
+
+const bodyOf = (request: IncomingMessage): Effect.Effect<string> =>
+  Effect.callback((resume) => {
+    const chunks: Array<Buffer> = []
+    request.on("data", (chunk: Buffer) => chunks.push(chunk))
+    request.on("end", () => {
+      const [first, ...others] = chunks
+      resume(Effect.succeed(
+        first === undefined ? "" : utf8.decode(others.length === 0 ? first : Buffer.concat(chunks))
+      ))
+    })
+  })
+
+interface Lane {
+  /** The work of a request; undefined for one that is not this lane's. */
+  readonly begin: (request: IncomingMessage) => Effect.Effect<string, unknown> | undefined
+  readonly path: string
+}
+
+const make = Effect.gen(function*() {
+  const authorize = yield* authorizer
+  const metrics = yield* HttpMetrics
+  const random = yield* SecureRandom.SecureRandom
+  const clock = yield* Clock.Clock
+  const fork = Effect.runForkWith(yield* Effect.context())
+  const lanes: Array<Lane> = []
+
+  const open = <Params, E>({ endpoint, match, answer }: LaneCall<Params, E>) => {
+    const scope = Context.get(endpoint.annotations, RequiredScope)
+    const failed = new WeakMap<object, Exit.Exit<string, E>>()
+    const begin: Lane["begin"] = (request) => {
+      const params = match(request.url ?? "")
+      if (params === undefined) return undefined
+      return authorize(request.headers, scope).pipe(
+        Effect.andThen(bodyOf(request)),
+        Effect.flatMap((body) =>
+          Effect.onExit(
+            answer(params, body),
+            (exit) => Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => failed.set(request, exit))
+          )
+        )
+      )
+    }
+    lanes.push({ begin, path: endpoint.path })
+    return (request: HttpServerRequest.HttpServerRequest, params: Params) =>
+      Effect.map(
+        failed.get(request.source) ?? Effect.flatMap(Effect.orDie(request.text), (body) => answer(params, body)),
+        (text) => HttpServerResponse.text(text, { contentType: "application/json" })
+      )
+  }
+
+  const take = (request: IncomingMessage, response: ServerResponse, general: General, scope: Scope.Scope): boolean => {
+    if (request.method !== "POST" || !isUsual(request.headers)) return false
+    for (const { begin, path } of lanes) {
+      const work = begin(request)
+      if (work !== undefined) {
+        run(work, path, request, response, general, scope)
+        return true
+      }
+    }
+    return false
+  }
+
+  const run = (
+    work: Effect.Effect<string, unknown>,
+    path: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    general: General,
+    scope: Scope.Scope
+  ): void => {
+    const started = clock.monotonicTimeNanosUnsafe()
+    metrics.requestStarted()
+    const answered = Effect.flatMap(requestIdOf(request.headers, random), (id) =>
+      Effect.map(work, (text) => {
+        response.writeHead(200, {
+          "content-type": "application/json",
+          "content-length": Buffer.byteLength(text),
+          "x-request-id": id
+        })
+        response.end(text)
+      }))
+    const fiber = Fiber.runIn(fork(answered), scope)
+    response.on("close", () => {
+      if (!response.writableEnded) fiber.interruptUnsafe()
+    })
+    fiber.addObserver((exit) => {
+      metrics.requestEnded()
+      if (Exit.isSuccess(exit)) {
+        metrics.observe("POST", path, 200, Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9)
+      } else if (!response.destroyed) general(request, response)
+    })
+  }
+
+  return ExpressLane.of({ open, take })
+})
+
+export const layer = Layer.effect(ExpressLane, make)
