@@ -100,6 +100,8 @@ const refusals: ReadonlyArray<readonly [datatype: Datatype, shape: ReadonlyArray
     ["FP32", [2], "[0, 1e999]", "[1]"],
     ["BYTES", [1], "[\"\\ud800\"]", "[0]"],
     ["BYTES", [1], "[\"a\\udc00b\"]", "[0]"],
+    ["BYTES", [2], "[\"a\", \"b\\u0000c\"]", "[1]"],
+    ["BYTES", [1, 1], "[[\"\\u0000\"]]", "[0][0]"],
     ["FP32", [], "5", ""],
     ["FP32", [1], "\"5\"", ""],
     ["FP32", [1], "null", ""],

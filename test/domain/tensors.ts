@@ -66,7 +66,7 @@ export const elementOf: Record<Datatype, Arbitrary.Arbitrary<Element>> = {
   FP32: float(Math.fround, 4, (view, value) => view.setFloat32(0, value, true)),
   FP64: float((value) => value, 8, (view, value) => view.setFloat64(0, value, true)),
   BYTES: Arbitrary.schema(Schema.String).pipe(
-    Arbitrary.filter((text) => text.isWellFormed()),
+    Arbitrary.filter((text) => text.isWellFormed() && !text.includes("\0")),
     Arbitrary.map((text): Element => {
       const utf8 = Buffer.from(text, "utf8")
       const bytes = bytesOf(4 + utf8.length, (view) => view.setUint32(0, utf8.length, true))

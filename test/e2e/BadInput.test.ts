@@ -135,6 +135,19 @@ const cases: ReadonlyArray<Case> = [
     400,
     [""]
   ],
+  [
+    "a text with U+0000",
+    "POST",
+    "/api/v1/inference",
+    {
+      json: {
+        model: "sentiment",
+        inputs: [{ name: "text", shape: [2, 1], datatype: "BYTES", data: ["great", "gre\0at"] }]
+      }
+    },
+    400,
+    ["inputs[0].data[1]"]
+  ],
   ["a text for a number", "POST", "/api/v1/inference", { json: { model: "iris", ...iris([1, 2, 3, "4"]) } }, 400, [
     "inputs[0].data[3]"
   ]],
@@ -198,6 +211,7 @@ function form(fields: Readonly<Record<string, string>>, file?: string): FormData
 const Subject = Layer.effectDiscard(Effect.gen(function*() {
   const program = yield* Running
   yield* deploy(program, "iris", new Uint8Array(yield* fixture("good/iris-logreg.onnx")))
+  yield* deploy(program, "sentiment", new Uint8Array(yield* fixture("good/sentiment-tfidf.onnx")))
   yield* call("POST", models, { json: { name: "empty" } })
 })).pipe(Layer.provideMerge(Running.layer))
 

@@ -40,6 +40,10 @@ const encodeBytes = (
         message: `expected a string of valid Unicode, got ${show(element)}`
       })
     }
+    // The runtime's strings end there, and the rest would be dropped
+    if (element.includes("\0")) {
+      return Result.fail({ path: pathOf(index), message: `expected a string without U+0000, got ${show(element)}` })
+    }
     const part = utf8.encode(element)
     parts.push(part)
     size += 4 + part.byteLength

@@ -97,7 +97,11 @@ layer(layerWith({}), { excludeTestServices: true, timeout: "60 seconds" })("Data
     Effect.gen(function*() {
       const runtime = yield* ModelRuntime
       const deployment = yield* bringUp("good/sentiment-tfidf")
-      const failure = yield* Effect.flip(runtime.infer(deployment, [yield* tensor("text", "BYTES", [1, 1], ["a\0b"])]))
+      // What the API refuses, by another way
+      const text = yield* tensor("text", "BYTES", [1, 1], ["a-b"])
+      const failure = yield* Effect.flip(
+        runtime.infer(deployment, [{ ...text, data: text.data.map((byte) => byte === 0x2d ? 0 : byte) }])
+      )
       assert.match(failure.message, /U\+0000/)
     }), 60_000)
 })
