@@ -6,7 +6,7 @@
  * a circuit of its own.
  */
 import { Clock, Duration, Effect, PubSub, Stream } from "effect"
-import type { Scope } from "effect"
+import type { Fiber, Scope } from "effect"
 import { dual } from "effect/Function"
 import * as CallWindow from "./circuit/CallWindow.ts"
 import * as CircuitCounters from "./circuit/CircuitCounters.ts"
@@ -39,6 +39,7 @@ export interface CircuitSnapshot {
 /** What `protect` needs of a breaker; the state may live here or elsewhere. */
 export interface CircuitBreaker {
   readonly name: string
+  readonly settings: CircuitSettings
   readonly run: <A, E, R>(
     self: Effect.Effect<A, E, R>,
     classify: Classify<A, E>
@@ -62,6 +63,7 @@ export interface LocalCircuitBreaker extends CircuitBreaker, Observed {}
 
 export interface KeyedCircuitBreaker extends Observed {
   readonly name: string
+  readonly settings: CircuitSettings
   /** The breaker of one key. Cheap; its circuit is made by the first call, and found again by each. */
   readonly at: (key: string) => CircuitBreaker
   /** All circuits that are known now. */
@@ -95,20 +97,22 @@ const snapshotOf = (settings: CircuitSettings, circuit: MemoryCircuit, clock: Cl
   }
 }
 
-type Find = (clock: Clock.Clock) => MemoryCircuit
+type Find = (fiber: Fiber.Fiber<unknown, unknown>) => MemoryCircuit
 
 const handle = (settings: CircuitSettings, circuitNow: Find, circuitToSee: Find): CircuitBreaker => {
   const change = (f: (circuit: MemoryCircuit, now: number) => void) =>
-    Effect.clockWith((clock) =>
-      Effect.sync(() => {
-        const circuit = circuitNow(clock)
-        f(circuit, circuit.now(clock))
-      })
-    )
+    Effect.withFiber((fiber) => {
+      const circuit = circuitNow(fiber)
+      f(circuit, circuit.now(fiber.getRef(Clock.Clock)))
+      return Effect.void
+    })
   return {
     name: settings.name,
+    settings,
     run: (self, classify) => run(self, settings, circuitNow, classify),
-    snapshot: Effect.clockWith((clock) => Effect.sync(() => snapshotOf(settings, circuitToSee(clock), clock))),
+    snapshot: Effect.withFiber((fiber) =>
+      Effect.succeed(snapshotOf(settings, circuitToSee(fiber), fiber.getRef(Clock.Clock)))
+    ),
     force: (mode) => change((circuit, now) => circuit.force(mode, now)),
     reset: change((circuit, now) => circuit.reset(now))
   }
@@ -149,11 +153,12 @@ export const makeKeyed = Effect.fnUntraced(
     yield* CircuitCounters.shown(settings.name, counters, (state) => circuits.countIn(state))
     return {
       name: settings.name,
+      settings,
       at: (key) =>
         handle(
           settings,
-          (clock) => circuits.at(key, clock.currentTimeMillisUnsafe()),
-          (clock) => circuits.peek(key, clock.currentTimeMillisUnsafe())
+          (fiber) => circuits.at(key, fiber.getRef(Clock.Clock)),
+          (fiber) => circuits.peek(key, fiber.getRef(Clock.Clock))
         ),
       list: Effect.clockWith((clock) =>
         Effect.sync(() => Array.from(circuits.values(), (circuit) => snapshotOf(settings, circuit, clock)))

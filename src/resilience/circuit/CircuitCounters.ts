@@ -13,7 +13,7 @@ export interface CircuitCounters {
   ignored: number
   interrupted: number
   rejected: number
-  /** Permits given: the calls above that ran, and those still running. */
+  /** Permits given: the calls above that ran, and those still running; those of a closed circuit once they end. */
   permits: number
   /** Of the calls above, those whose circuit had gone on to another generation: they counted for nothing. */
   late: number

@@ -1,7 +1,8 @@
 import { Cause, Clock, Duration, Effect, Exit, Schema } from "effect"
+import type { Fiber } from "effect"
 import { isRejection, RejectionTypeId } from "../Rejection.ts"
 import type { CircuitSettings } from "./CircuitSettings.ts"
-import type { Outcome } from "./CircuitState.ts"
+import type { Outcome, Permit } from "./CircuitState.ts"
 import type { MemoryCircuit } from "./MemoryCircuit.ts"
 
 /**
@@ -59,41 +60,72 @@ const rejected = (breaker: string, key: string | undefined, retryAfterMillis: nu
 const outcomeOf = <A, E>(exit: Exit.Exit<A, E>, classify: Classify<A, E>): Outcome =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? "Interrupted" : classify(exit)
 
+/** Settles a call that ended. A classification that throws must not keep the permit; its defect then ends the call. */
+const settle = <A, E>(
+  circuit: MemoryCircuit,
+  permit: Permit,
+  classify: Classify<A, E>,
+  exit: Exit.Exit<A, E>,
+  startedAt: number,
+  fiber: Fiber.Fiber<unknown, unknown>
+): void => {
+  let outcome: Outcome = "Ignored"
+  try {
+    outcome = outcomeOf(exit, classify)
+  } finally {
+    if (outcome !== "Success" || !circuit.settleSteady(permit)) {
+      circuit.settle(permit, outcome, startedAt, circuit.now(fiber.getRef(Clock.Clock)))
+    }
+  }
+}
+
 /**
- * Runs `self` in the circuit that `circuitNow` finds when the call starts. No interruption can come between the permit
- * and the finalizer that settles it; and there is no generator, since every call pays for it.
+ * A closed circuit that counts no slow calls: all it needs to know is under which generation the call began. So there
+ * is nothing to give back if the call is interrupted before its finalizer is in place, and no need to prevent that.
  */
+const runClosed = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  circuit: MemoryCircuit,
+  permit: Permit,
+  classify: Classify<A, E>,
+  fiber: Fiber.Fiber<unknown, unknown>
+): Effect.Effect<A, E, R> =>
+  Effect.onExitPrimitive(self, (exit) => {
+    circuit.countClosed()
+    settle(circuit, permit, classify, exit, 0, fiber)
+    return undefined
+  })
+
+/** No interruption can come between the permit and the finalizer that settles it. */
+const runPermitted = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  settings: CircuitSettings,
+  circuit: MemoryCircuit,
+  classify: Classify<A, E>,
+  fiber: Fiber.Fiber<unknown, unknown>
+): Effect.Effect<A, E | CircuitOpen, R> =>
+  Effect.uninterruptibleMask((restore): Effect.Effect<A, E | CircuitOpen, R> => {
+    if (circuit.isDisabled) return restore(self)
+    const startedAt = circuit.now(fiber.getRef(Clock.Clock))
+    const admission = circuit.admit(startedAt)
+    if (admission._tag === "Rejected") return rejected(settings.name, circuit.key, admission.retryAfterMillis)
+    return Effect.onExitPrimitive(restore(self), (exit) => {
+      settle(circuit, admission.permit, classify, exit, startedAt, fiber)
+      return undefined
+    })
+  })
+
+/** Runs `self` in the circuit that `circuitNow` finds when the call starts. Every call pays for it: no generators. */
 export const run = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   settings: CircuitSettings,
-  circuitNow: (clock: Clock.Clock) => MemoryCircuit,
+  circuitNow: (fiber: Fiber.Fiber<unknown, unknown>) => MemoryCircuit,
   classify: Classify<A, E>
 ): Effect.Effect<A, E | CircuitOpen, R> =>
-  Effect.withFiber((fiber) => {
-    const clock = fiber.getRef(Clock.Clock)
-    return Effect.uninterruptibleMask((restore): Effect.Effect<A, E | CircuitOpen, R> => {
-      const circuit = circuitNow(clock)
-      let startedAt = 0
-      // While closed, only slow calls need to know when they started.
-      let permit = settings.slowAfterMillis === Infinity ? circuit.admitClosed() : undefined
-      if (permit === undefined) {
-        if (circuit.isDisabled) return restore(self)
-        startedAt = circuit.now(clock)
-        const admission = circuit.admit(startedAt)
-        if (admission._tag === "Rejected") return rejected(settings.name, circuit.key, admission.retryAfterMillis)
-        permit = admission.permit
-      }
-      return Effect.onExitPrimitive(restore(self), (exit) => {
-        // A classification that throws must not keep the permit; its defect then ends the call.
-        let outcome: Outcome = "Ignored"
-        try {
-          outcome = outcomeOf(exit, classify)
-        } finally {
-          if (outcome !== "Success" || !circuit.settleSteady(permit)) {
-            circuit.settle(permit, outcome, startedAt, circuit.now(clock))
-          }
-        }
-        return undefined
-      })
-    })
+  Effect.withFiber((fiber): Effect.Effect<A, E | CircuitOpen, R> => {
+    const circuit = circuitNow(fiber)
+    const permit = settings.slowAfterMillis === Infinity ? circuit.closedPermit : undefined
+    return permit === undefined
+      ? runPermitted(self, settings, circuit, classify, fiber)
+      : runClosed(self, circuit, permit, classify, fiber)
   })

@@ -1,3 +1,4 @@
+import type { Clock } from "effect"
 import type { CircuitCounters } from "./CircuitCounters.ts"
 import type { CircuitSettings } from "./CircuitSettings.ts"
 import { nameOf } from "./CircuitState.ts"
@@ -39,18 +40,18 @@ export class Circuits {
   }
 
   /** The key's circuit to look at: one that is not known is closed, and stays unknown. */
-  peek(key: string, now: number): MemoryCircuit {
-    return this.#byKey.get(key) ?? this.#make(key, now)
+  peek(key: string, clock: Clock.Clock): MemoryCircuit {
+    return this.#byKey.get(key) ?? this.#make(key, clock)
   }
 
   /** The key's circuit, made when there is none. */
-  at(key: string, now: number): MemoryCircuit {
+  at(key: string, clock: Clock.Clock): MemoryCircuit {
     const latest = this.#latest
     if (latest !== undefined && latest.key === key) return latest
     let circuit = this.#byKey.get(key)
     if (circuit === undefined) {
       if (this.#byKey.size >= this.#capacity) this.#evict()
-      circuit = this.#make(key, now)
+      circuit = this.#make(key, clock)
     } else {
       this.#byKey.delete(key)
     }
@@ -65,7 +66,8 @@ export class Circuits {
     return count
   }
 
-  #make(key: string, now: number): MemoryCircuit {
+  #make(key: string, clock: Clock.Clock): MemoryCircuit {
+    const now = clock.currentTimeMillisUnsafe()
     return new MemoryCircuit(this.#settings, key, this.#counters, this.#onTransition, now)
   }
 

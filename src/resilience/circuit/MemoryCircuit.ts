@@ -87,12 +87,17 @@ export class MemoryCircuit {
     return decision
   }
 
-  /** A permit without a look at the clock, which a closed circuit has no need of; undefined in any other state. */
-  admitClosed(): Permit | undefined {
+  /**
+   * The permit that a closed circuit gives to every call, without a look at the clock; undefined in any other state.
+   * It holds nothing, so it is counted only when the call ends, by `countClosed`.
+   */
+  get closedPermit(): Permit | undefined {
     const state = this.#state
-    if (state._tag !== "Closed") return undefined
+    return state._tag === "Closed" ? state.permit : undefined
+  }
+
+  countClosed(): void {
     this.#counters.permits++
-    return state.permit
   }
 
   /** Settles a success that changes nothing, again without a look at the clock; false if it might change something. */
