@@ -1,6 +1,6 @@
 import { Effect, Layer, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
+import { DependencyUnavailable, usualOutageSeconds } from "../domain/DependencyUnavailable.ts"
 import { EventId, ModelEvent } from "../domain/model/ModelEvents.ts"
 import { Outbox } from "../messaging/Outbox.ts"
 import { ModelEvents } from "./ModelEvents.ts"
@@ -37,7 +37,7 @@ export const layer = Layer.effect(
           OutboxUnavailable: (error) =>
             Effect.andThen(
               Effect.logWarning("The outbox is unavailable", error),
-              new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: 2 })
+              new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: usualOutageSeconds })
             ),
           RecordTooLarge: Effect.die
         }))

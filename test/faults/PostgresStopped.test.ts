@@ -19,7 +19,7 @@ const look = Effect.fnUntraced(function*(program: Program) {
   const ready = yield* request(program, "GET", "/ready")
   const openInference = yield* request(program, "POST", "/v2/repository/index", { json: {} })
   assert.strictEqual((yield* request(program, "GET", "/health")).status, 200)
-  for (const answer of [list, create, openInference]) {
+  for (const answer of [list, create, openInference, ready]) {
     assert.include([200, 201, 409, 503], answer.status, answer.text)
     if (answer.status === 503) assert.match(answer.headers.get("retry-after") ?? "", /^[1-9][0-9]*$/, answer.text)
   }

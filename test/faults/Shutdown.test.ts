@@ -98,10 +98,13 @@ describe("a wrong configuration", () => {
     Effect.gen(function*() {
       const { exited, output } = yield* launch(yield* dataDirectory, {
         MAAS_ADMIN_KEY: "maas_hunter2-hunter2-hunter2",
-        DATABASE_URL: "postgres://root:hunter2@db/maas"
+        DATABASE_URL: "postgres://root:hunter2@db/maas",
+        MAAS_INFERENCE_TIMEOUT: "90 seconds"
       }, "config")
       assert.strictEqual(yield* Deferred.await(exited).pipe(Effect.timeout("10 seconds")), 0, output())
       assert.include(output(), "MAAS_ADMIN_KEY")
+      assert.match(output(), /MAAS_MAX_UPLOAD +1 GiB /)
+      assert.match(output(), /MAAS_INFERENCE_TIMEOUT +1m 30s /)
       assert.notInclude(output(), "hunter2")
     }), 20_000)
 })

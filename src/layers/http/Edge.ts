@@ -6,6 +6,7 @@ import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse, Htt
 import type { ProblemFacts } from "../../api/Problem.ts"
 import { toResponse } from "../../api/Problem.ts"
 import { retryAfter } from "../../api/ResponseHeaders.ts"
+import { usualOutageSeconds } from "../../domain/DependencyUnavailable.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import { methodsAt } from "./Methods.ts"
 
@@ -19,9 +20,6 @@ export const requestIdOf = (
   const given = headers["x-request-id"]
   return isRequestId(given) ? Effect.succeed(given) : random.uuidV4()
 }
-
-/** Whoever is told that this process shuts down finds another one, or the next, after about this long. */
-const shutdownSeconds = 2
 
 /** What to say where no endpoint has said it: the builder and the router answer with a bare status. */
 const facts: Readonly<Record<number, Omit<ProblemFacts, "status">>> = {
@@ -108,7 +106,7 @@ export const make = Effect.map(
               problemOf(status, path),
               HttpServerResponse.setHeaders({
                 ...(allowed.length > 0 ? { allow: allowed.join(", ") } : {}),
-                ...retryAfter(status === 503 ? shutdownSeconds : undefined)
+                ...retryAfter(status === 503 ? usualOutageSeconds : undefined)
               })
             )
           )

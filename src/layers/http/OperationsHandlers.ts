@@ -2,7 +2,8 @@ import { Effect, Layer } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { MaasApi } from "../../api/MaasApi.ts"
-import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
+import { retryAfter } from "../../api/ResponseHeaders.ts"
+import { DependencyUnavailable, usualOutageSeconds } from "../../domain/DependencyUnavailable.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import { Prometheus } from "../telemetry/Prometheus.ts"
 
@@ -17,7 +18,11 @@ const operations = HttpApiBuilder.group(
       ready: () =>
         Effect.map(
           readiness.check,
-          (state) => HttpServerResponse.jsonUnsafe(state, { status: state.ready ? 200 : 503 })
+          (state) =>
+            HttpServerResponse.jsonUnsafe(
+              state,
+              state.ready ? { status: 200 } : { status: 503, headers: retryAfter(usualOutageSeconds) }
+            )
         ),
       metrics: () =>
         Effect.map(
@@ -40,7 +45,9 @@ const openInferenceServer = HttpApiBuilder.group(
         Effect.flatMap(
           readiness.check,
           ({ ready }) =>
-            ready ? Effect.void : new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: 2 })
+            ready
+              ? Effect.void
+              : new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: usualOutageSeconds })
         )
     })
   })

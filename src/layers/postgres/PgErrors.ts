@@ -1,16 +1,14 @@
 import type { Schema } from "effect"
 import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
-import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
+import { DependencyUnavailable, usualOutageSeconds } from "../../domain/DependencyUnavailable.ts"
 import { answering, isServerAway } from "./ServerAway.ts"
-
-const retryAfterSeconds = 2
 
 const answer = (error: SqlError.SqlError) =>
   isServerAway(error)
     ? Effect.andThen(
       Effect.logWarning("PostgreSQL is unavailable", error.message),
-      new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds })
+      new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: usualOutageSeconds })
     )
     : Effect.die(error)
 

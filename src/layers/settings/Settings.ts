@@ -132,6 +132,8 @@ const show = (value: unknown): string =>
     ? "(secret)"
     : Duration.isDuration(value)
     ? Duration.format(value)
+    : ByteSize.isByteSize(value)
+    ? ByteSize.format(value)
     : String(value)
 
 /** Every setting as a line: its name, what holds now, and what it is for; secrets hidden. */
