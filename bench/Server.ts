@@ -48,7 +48,10 @@ export const startMaas = (directory: string, key: string) =>
     PORT: "0",
     MAAS_DATA_DIR: directory,
     MAAS_ADMIN_KEY: key,
-    LOG_FORMAT: "json"
+    LOG_FORMAT: "json",
+    MAAS_LIMIT_MODELS_READ: "off",
+    MAAS_LIMIT_INFERENCE: "off",
+    MAAS_LIMIT_WRITES: "off"
   })
 
 export const startBare = startProcess([join(root, "bench/BareServer.ts")], {})

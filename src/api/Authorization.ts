@@ -3,9 +3,17 @@ import { HttpApiMiddleware, HttpApiSecurity } from "effect/http-api"
 import type { Scope } from "../domain/access/ApiKey.ts"
 import type { Principal } from "../domain/access/Principal.ts"
 import { ScopeMissing, Unauthenticated } from "../domain/access/Principal.ts"
+import { RateLimited } from "../domain/access/RateLimit.ts"
 import { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import { openInferenceError } from "./OpenInferenceError.ts"
-import { dependencyUnavailable, InvalidRequest, invalidRequest, scopeMissing, unauthenticated } from "./Problems.ts"
+import {
+  dependencyUnavailable,
+  InvalidRequest,
+  invalidRequest,
+  rateLimited,
+  scopeMissing,
+  unauthenticated
+} from "./Problems.ts"
 
 /** Who makes the request. */
 export class Caller extends Context.Service<Caller, Principal>()("maas/api/Authorization/Caller") {}
@@ -21,7 +29,7 @@ const security = {
 }
 
 /**
- * Lets through who has a key with the endpoint's scope.
+ * Lets through who has a key with the endpoint's scope. Who tries many wrong keys is limited.
  *
  * @effect-expect-leaking HttpServerRequest | ParsedSearchParams | RouteContext
  */
@@ -29,7 +37,7 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
   "maas/api/Authorization",
   {
     security,
-    error: [unauthenticated, scopeMissing, dependencyUnavailable]
+    error: [unauthenticated, scopeMissing, rateLimited, dependencyUnavailable]
   }
 ) {}
 
@@ -46,6 +54,7 @@ export class OpenInferenceAuthorization
       error: [
         openInferenceError(Unauthenticated, 401),
         openInferenceError(ScopeMissing, 403),
+        openInferenceError(RateLimited, 429),
         openInferenceError(DependencyUnavailable, 503)
       ]
     }

@@ -5,6 +5,7 @@ import { VersionNumber } from "../domain/model/Version.ts"
 import { Authorization, RequestCheck, RequiredScope } from "./Authorization.ts"
 import { idempotencyHeader, ModelRef } from "./Parameters.ts"
 import * as Problems from "./Problems.ts"
+import { CountedAs, RateLimits } from "./RateLimits.ts"
 
 const Dimension = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
@@ -59,11 +60,12 @@ const infer = HttpApiEndpoint.post("infer", "/", {
     Problems.modelOverloaded,
     ...Problems.idempotency
   ]
-}).annotate(RequiredScope, "inference")
+}).annotate(RequiredScope, "inference").annotate(CountedAs, "inference")
 
 export class InferenceApi extends HttpApiGroup.make("inference")
   .add(infer)
   .prefix("/api/v1/inference")
   .middleware(RequestCheck)
+  .middleware(RateLimits)
   .middleware(Authorization)
 {}

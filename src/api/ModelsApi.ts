@@ -6,6 +6,7 @@ import { pageOf } from "../domain/paging/Cursor.ts"
 import { Authorization, RequestCheck, RequiredScope } from "./Authorization.ts"
 import { idempotencyHeader, modelPage, modelPath } from "./Parameters.ts"
 import * as Problems from "./Problems.ts"
+import { CountedAs, RateLimits } from "./RateLimits.ts"
 
 const ifMatch = { "if-match": Schema.optionalKey(Schema.String.check(Schema.isMaxLength(200))) }
 
@@ -22,7 +23,7 @@ const create = HttpApiEndpoint.post("create", "/", {
   ],
   success: Model.pipe(HttpApiSchema.status(201)),
   error: [Problems.modelNameTaken, Problems.artifactTooLarge, ...Problems.idempotency]
-}).annotate(RequiredScope, "models:write").annotate(
+}).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes").annotate(
   OpenApi.Description,
   "Makes a model with its version 1. As multipart/form-data with the fields name, description, tags (separated by "
     + "commas) and, last, file, it uploads the version's artifact in the same call."
@@ -35,13 +36,13 @@ const list = HttpApiEndpoint.get("list", "/", {
     tag: Schema.optionalKey(Tag)
   },
   success: pageOf(Model)
-}).annotate(RequiredScope, "models:read")
+}).annotate(RequiredScope, "models:read").annotate(CountedAs, "models-read")
 
 const get = HttpApiEndpoint.get("get", "/:model", {
   params: modelPath,
   success: Model,
   error: Problems.modelNotFound
-}).annotate(RequiredScope, "models:read")
+}).annotate(RequiredScope, "models:read").annotate(CountedAs, "models-read")
 
 const update = HttpApiEndpoint.patch("update", "/:model", {
   params: modelPath,
@@ -49,14 +50,14 @@ const update = HttpApiEndpoint.patch("update", "/:model", {
   payload: Schema.Struct({ description: Schema.optionalKey(Description), tags: Schema.optionalKey(Tags) }),
   success: Model,
   error: [Problems.modelNotFound, Problems.modelChanged]
-}).annotate(RequiredScope, "models:write")
+}).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes")
 
 const remove = HttpApiEndpoint.delete("remove", "/:model", {
   params: modelPath,
   headers: ifMatch,
   success: HttpApiSchema.NoContent,
   error: [Problems.modelNotFound, Problems.modelChanged]
-}).annotate(RequiredScope, "models:write")
+}).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes")
 
 const aliasPath = { ...modelPath, alias: AliasName }
 
@@ -65,17 +66,18 @@ const setAlias = HttpApiEndpoint.put("setAlias", "/:model/aliases/:alias", {
   payload: Schema.Struct({ version: VersionNumber }),
   success: Model,
   error: [Problems.modelNotFound, Problems.versionNotFound, Problems.versionStateConflict]
-}).annotate(RequiredScope, "models:write")
+}).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes")
 
 const removeAlias = HttpApiEndpoint.delete("removeAlias", "/:model/aliases/:alias", {
   params: aliasPath,
   success: HttpApiSchema.NoContent,
   error: [Problems.modelNotFound, Problems.aliasNotFound]
-}).annotate(RequiredScope, "models:write")
+}).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes")
 
 export class ModelsApi extends HttpApiGroup.make("models")
   .add(create, list, get, update, remove, setAlias, removeAlias)
   .prefix("/api/v1/models")
   .middleware(RequestCheck)
+  .middleware(RateLimits)
   .middleware(Authorization)
 {}

@@ -8,6 +8,7 @@ import { OpenInferenceAuthorization, OpenInferenceRequestCheck, RequiredScope } 
 import { InputTensor, OutputTensor, Parameters } from "./InferenceApi.ts"
 import { openInferenceError } from "./OpenInferenceError.ts"
 import { modelPath, versionPath } from "./Parameters.ts"
+import { CountedAs, OpenInferenceRateLimits } from "./RateLimits.ts"
 
 /*
  * The Open Inference Protocol, version 2, over HTTP.
@@ -74,12 +75,12 @@ const metadata = HttpApiEndpoint.get("metadata", "/models/:model", {
   params: modelPath,
   success: ModelMetadata,
   error: unresolved
-}).annotate(RequiredScope, "inference")
+}).annotate(RequiredScope, "inference").annotate(CountedAs, "models-read")
 const versionMetadata = HttpApiEndpoint.get("versionMetadata", "/models/:model/versions/:version", {
   params: versionPath,
   success: ModelMetadata,
   error: unresolved
-}).annotate(RequiredScope, "inference")
+}).annotate(RequiredScope, "inference").annotate(CountedAs, "models-read")
 
 const modelReady = HttpApiEndpoint.get("modelReady", "/models/:model/ready", {
   params: modelPath,
@@ -97,23 +98,24 @@ const infer = HttpApiEndpoint.post("infer", "/models/:model/infer", {
   payload: OpenInferenceRequest,
   success: OpenInferenceAnswer,
   error: failed
-}).annotate(RequiredScope, "inference")
+}).annotate(RequiredScope, "inference").annotate(CountedAs, "inference")
 const versionInfer = HttpApiEndpoint.post("versionInfer", "/models/:model/versions/:version/infer", {
   params: versionPath,
   payload: OpenInferenceRequest,
   success: OpenInferenceAnswer,
   error: failed
-}).annotate(RequiredScope, "inference")
+}).annotate(RequiredScope, "inference").annotate(CountedAs, "inference")
 
 const index = HttpApiEndpoint.post("index", "/repository/index", {
   payload: Schema.Struct({ ready: Schema.optionalKey(Schema.Boolean) }),
   success: RepositoryIndex
-}).annotate(RequiredScope, "inference")
+}).annotate(RequiredScope, "inference").annotate(CountedAs, "models-read")
 
 export class OpenInferenceApi extends HttpApiGroup.make("openInference")
   .add(metadata, versionMetadata, modelReady, versionReady, infer, versionInfer, index)
   .prefix("/v2")
   .middleware(OpenInferenceRequestCheck)
+  .middleware(OpenInferenceRateLimits)
   .middleware(OpenInferenceAuthorization)
 {}
 

@@ -2,6 +2,7 @@ import { Schema } from "effect"
 import { ApiKeyNotFound } from "../domain/access/ApiKey.ts"
 import { IdempotencyKeyInUse, IdempotencyKeyReused } from "../domain/access/Idempotency.ts"
 import { ScopeMissing, Unauthenticated } from "../domain/access/Principal.ts"
+import { RateLimited } from "../domain/access/RateLimit.ts"
 import { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import * as Inference from "../domain/inference/InferenceErrors.ts"
 import * as Models from "../domain/model/ModelErrors.ts"
@@ -43,6 +44,11 @@ export const unauthenticated = problem(Unauthenticated, {
   headers: { "www-authenticate": "Bearer realm=\"maas\"" }
 })
 export const scopeMissing = problem(ScopeMissing, { status: 403, title: "Not allowed" })
+export const rateLimited = problem(RateLimited, {
+  status: 429,
+  title: "Too many requests",
+  retryAfterSeconds: ({ retryAfterSeconds }) => retryAfterSeconds
+})
 export const apiKeyNotFound = problem(ApiKeyNotFound, { status: 404, title: "No such key" })
 
 export const modelNotFound = problem(Models.ModelNotFound, { status: 404, title: "No such model" })

@@ -4,6 +4,7 @@ import { SecureRandom } from "effect/crypto"
 import { Base64Url } from "effect/encoding"
 import type { ApiKeyName, Scope } from "../domain/access/ApiKey.ts"
 import { ApiKey, ApiKeyId, ApiKeyNotFound } from "../domain/access/ApiKey.ts"
+import type { PlanName } from "../domain/access/RateLimit.ts"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import { ApiKeyRepository } from "./ApiKeyRepository.ts"
 import { KeyDigest } from "./KeyDigest.ts"
@@ -17,6 +18,7 @@ export class ApiKeys extends Context.Service<ApiKeys, {
   readonly create: (draft: {
     readonly name: typeof ApiKeyName.Type
     readonly scopes: ReadonlyArray<Scope>
+    readonly plan: PlanName | null
     readonly lifetime: Duration.Duration | undefined
   }) => Effect.Effect<{ readonly key: ApiKey; readonly secret: Redacted.Redacted }, DependencyUnavailable>
   /** Makes this secret an admin's key, unless it is one already. */
@@ -49,6 +51,7 @@ export class ApiKeys extends Context.Service<ApiKeys, {
           id: ApiKeyId.make(yield* random.uuidV7()),
           name: draft.name,
           scopes: draft.scopes,
+          plan: draft.plan,
           createdAt: now,
           expiresAt: draft.lifetime === undefined ? null : DateTime.addDuration(now, draft.lifetime),
           revokedAt: null
@@ -65,7 +68,7 @@ export class ApiKeys extends Context.Service<ApiKeys, {
 
       const ensureAdmin = Effect.fn("ApiKeys.ensureAdmin")(function*(secret: Redacted.Redacted) {
         yield* repository.insertIfAbsent(
-          yield* record(secret, { name: adminName, scopes: ["admin"], lifetime: undefined })
+          yield* record(secret, { name: adminName, scopes: ["admin"], plan: null, lifetime: undefined })
         )
       })
 

@@ -12,6 +12,9 @@ const cacheSize = 1_000
 
 /** Tells from the secret of a request who calls. */
 export class Authenticator extends Context.Service<Authenticator, {
+  /** The caller whose key was found good lately: asks nobody. */
+  readonly recall: (secret: Redacted.Redacted) => Effect.Effect<Principal | undefined>
+  /** Looks the key up. */
   readonly authenticate: (
     secret: Redacted.Redacted
   ) => Effect.Effect<Principal, Unauthenticated | DependencyUnavailable>
@@ -36,8 +39,8 @@ export class Authenticator extends Context.Service<Authenticator, {
         if (found === undefined || !digests.equal(found.digest, digest) || !isGood(found, now)) {
           return yield* new Unauthenticated()
         }
-        const { id, name, scopes, expiresAt } = found.key
-        const principal = new Principal({ keyId: id, name, scopes })
+        const { id, name, scopes, plan, expiresAt } = found.key
+        const principal = new Principal({ keyId: id, name, scopes, plan })
         if (believed.size >= cacheSize) believed.clear()
         if (before === epoch) {
           const until = Math.min(now + cacheMillis, expiresAt === null ? Infinity : DateTime.toEpochMillis(expiresAt))
@@ -46,19 +49,25 @@ export class Authenticator extends Context.Service<Authenticator, {
         return principal
       })
 
+      /** What can't be a key needs no database to be refused. */
+      const isLikeAKey = (text: string) => text.startsWith("maas_") && text.length <= 200
+
+      const recall = Effect.fnUntraced(function*(secret: Redacted.Redacted) {
+        const text = Redacted.value(secret)
+        if (!isLikeAKey(text)) return undefined
+        const hit = believed.get(Hex.encode(digests.digest(text)))
+        return hit !== undefined && hit.until > (yield* Clock.currentTimeMillis) ? hit.principal : undefined
+      })
+
       const authenticate = Effect.fnUntraced(function*(secret: Redacted.Redacted) {
         const text = Redacted.value(secret)
-        // What can't be a key needs no database to be refused
-        if (!text.startsWith("maas_") || text.length > 200) return yield* new Unauthenticated()
+        if (!isLikeAKey(text)) return yield* new Unauthenticated()
         const digest = digests.digest(text)
-        const cacheKey = Hex.encode(digest)
-        const hit = believed.get(cacheKey)
-        return hit !== undefined && hit.until > (yield* Clock.currentTimeMillis)
-          ? hit.principal
-          : yield* lookUp(digest, cacheKey)
+        return yield* lookUp(digest, Hex.encode(digest))
       })
 
       return Authenticator.of({
+        recall,
         authenticate,
         forget: Effect.sync(() => {
           epoch++

@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { PlanName } from "./RateLimit.ts"
 
 export const Scope = Schema.Literals(["models:read", "models:write", "inference", "admin"])
 export type Scope = typeof Scope.Type
@@ -13,6 +14,8 @@ export class ApiKey extends Schema.Class<ApiKey>("maas/domain/ApiKey")({
   id: ApiKeyId,
   name: ApiKeyName,
   scopes: Schema.Array(Scope),
+  /** Whose limits hold for it; everybody's where it has none. */
+  plan: Schema.NullOr(PlanName),
   createdAt: Schema.DateTimeUtcFromString,
   expiresAt: Schema.NullOr(Schema.DateTimeUtcFromString),
   revokedAt: Schema.NullOr(Schema.DateTimeUtcFromString)

@@ -1,11 +1,13 @@
 import { Schema } from "effect"
 import { ApiKeyId, Scope } from "./ApiKey.ts"
+import { PlanName } from "./RateLimit.ts"
 
 /** Who calls: the key that the request carried. */
 export class Principal extends Schema.Class<Principal>("maas/domain/Principal")({
   keyId: ApiKeyId,
   name: Schema.String,
-  scopes: Schema.Array(Scope)
+  scopes: Schema.Array(Scope),
+  plan: Schema.NullOr(PlanName)
 }) {
   /** `admin` may do everything. */
   may(scope: Scope): boolean {

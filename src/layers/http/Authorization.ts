@@ -4,10 +4,13 @@ import type { HttpServerResponse } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
 import { Authorization, Caller, OpenInferenceAuthorization, RequiredScope } from "../../api/Authorization.ts"
 import type { Scope } from "../../domain/access/ApiKey.ts"
-import type { Principal, Unauthenticated } from "../../domain/access/Principal.ts"
-import { ScopeMissing } from "../../domain/access/Principal.ts"
+import type { Principal } from "../../domain/access/Principal.ts"
+import { ScopeMissing, Unauthenticated } from "../../domain/access/Principal.ts"
+import type { RateLimited } from "../../domain/access/RateLimit.ts"
 import type { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
+import { originOf } from "./ClientAddress.ts"
+import { WrongKeys } from "./WrongKeys.ts"
 
 const bearer = /^bearer +(.+)$/i
 
@@ -19,34 +22,56 @@ const secretOf = (headers: RequestHeaders): Redacted.Redacted =>
     label: "API key"
   })
 
-/** Who makes a request, if that one may do what asks for the scope. */
-export const authorizer = Effect.map(
+/** Who makes a request, if that one was lately seen and may do what asks for the scope; undefined for others. */
+export const recall = Effect.map(
   Authenticator,
-  (authenticator) =>
-  (
-    headers: RequestHeaders,
-    scope: Scope
-  ): Effect.Effect<Principal, Unauthenticated | ScopeMissing | DependencyUnavailable> =>
-    Effect.flatMap(
-      authenticator.authenticate(secretOf(headers)),
-      (principal) => principal.may(scope) ? Effect.succeed(principal) : Effect.fail(new ScopeMissing({ scope }))
+  (authenticator) => (headers: RequestHeaders, scope: Scope): Effect.Effect<Principal | undefined> =>
+    Effect.map(
+      authenticator.recall(secretOf(headers)),
+      (principal) => principal?.may(scope) === true ? principal : undefined
     )
 )
 
-const make = Effect.map(authorizer, (authorizedBy) => {
-  /**
-   * Both schemes come here and look at both headers: the builder tries one scheme after the other and keeps the last
-   * refusal, which would turn a good bearer key without the scope (403) into a missing `X-API-Key` (401).
-   */
-  const authorize = Effect.fnUntraced(function*<E, R>(
-    request: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+type Refusal = Unauthenticated | ScopeMissing | RateLimited | DependencyUnavailable
+
+const make = Effect.gen(function*() {
+  const authenticator = yield* Authenticator
+  const wrongKeys = yield* WrongKeys
+  const refusals = new WeakMap<HttpServerRequest.HttpServerRequest, Refusal>()
+
+  const refuse = (request: HttpServerRequest.HttpServerRequest, refusal: Refusal): Effect.Effect<never, Refusal> => {
+    refusals.set(request, refusal)
+    return Effect.fail(refusal)
+  }
+
+  /** Looks at both headers, so that it answers for either scheme. */
+  const bearer = Effect.fnUntraced(function*<E, R>(
+    answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
     { endpoint }: { readonly endpoint: HttpApiEndpoint.Top }
   ) {
-    const { headers } = yield* HttpServerRequest.HttpServerRequest
-    const principal = yield* authorizedBy(headers, Context.get(endpoint.annotations, RequiredScope))
-    return yield* Effect.provideService(request, Caller, principal)
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const secret = secretOf(request.headers)
+    const principal = (yield* authenticator.recall(secret)) ??
+      (yield* Effect.catch(
+        wrongKeys.guard(originOf(request), authenticator.authenticate(secret)),
+        (refusal) => refuse(request, refusal)
+      ))
+    const scope = Context.get(endpoint.annotations, RequiredScope)
+    if (!principal.may(scope)) return yield* refuse(request, new ScopeMissing({ scope }))
+    return yield* Effect.provideService(answer, Caller, principal)
   })
-  return { bearer: authorize, apiKey: authorize }
+
+  /**
+   * The builder comes here once `bearer` has refused, and keeps the last refusal: it is the same one again, so that a
+   * good bearer key without the scope is not passed off as a missing `X-API-Key`, and no wrong key is tried twice.
+   */
+  const apiKey = () =>
+    Effect.flatMap(
+      HttpServerRequest.HttpServerRequest,
+      (request): Effect.Effect<never, Refusal> => Effect.fail(refusals.get(request) ?? new Unauthenticated())
+    )
+
+  return { bearer, apiKey }
 })
 
 export const layer = Layer.merge(

@@ -14,9 +14,13 @@ import { HttpServerResponse } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http"
 import { RequiredScope } from "../../api/Authorization.ts"
+import { CountedAs } from "../../api/RateLimits.ts"
+import type { Principal } from "../../domain/access/Principal.ts"
+import * as HeaderFields from "../../resilience/ratelimit/HeaderFields.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
-import { authorizer } from "./Authorization.ts"
+import { recall } from "./Authorization.ts"
 import { requestIdOf } from "./Edge.ts"
+import { RequestCounter } from "./RequestCounter.ts"
 
 /** An endpoint that takes JSON and answers JSON, by a function from text to text. */
 export interface LaneCall<Params, E> {
@@ -67,14 +71,26 @@ const bodyOf = (request: IncomingMessage): Effect.Effect<string> =>
     })
   })
 
+type Count = NonNullable<ReturnType<RequestCounter["Service"]["of"]>>
+
+interface Answered {
+  readonly text: string
+  readonly fields: HeaderFields.Fields
+}
+
 interface Lane {
   /** The work of a request; undefined for one that is not this lane's. */
-  readonly begin: (request: IncomingMessage) => Effect.Effect<string, unknown> | undefined
+  readonly begin: (request: IncomingMessage) => Effect.Effect<Answered, unknown> | undefined
   readonly path: string
 }
 
+/** Fails what goes the general way. */
+const elsewhere = Effect.fail("elsewhere" as const)
+const noFields: HeaderFields.Fields = {}
+
 const make = Effect.gen(function*() {
-  const authorize = yield* authorizer
+  const recalled = yield* recall
+  const counter = yield* RequestCounter
   const metrics = yield* HttpMetrics
   const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
@@ -84,17 +100,45 @@ const make = Effect.gen(function*() {
   const open = <Params, E>({ endpoint, match, answer }: LaneCall<Params, E>) => {
     const scope = Context.get(endpoint.annotations, RequiredScope)
     const failed = new WeakMap<object, Exit.Exit<string, E>>()
+    const count = counter.of(Context.get(endpoint.annotations, CountedAs))
+
+    const answered = (request: IncomingMessage, params: Params) =>
+      Effect.flatMap(bodyOf(request), (body) =>
+        Effect.onExit(
+          answer(params, body),
+          (exit) => Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => failed.set(request, exit))
+        ))
+
+    const unlimited = (request: IncomingMessage, params: Params): Effect.Effect<Answered, unknown> =>
+      Effect.map(answered(request, params), (text) => ({ text, fields: noFields }))
+
+    /** The fields of the limit are told; what fails was counted, and is not counted again on its general way. */
+    const limited = (count: Count) =>
+    (
+      request: IncomingMessage,
+      params: Params,
+      caller: Principal
+    ): Effect.Effect<Answered, unknown> =>
+      Effect.flatMap(count({ headers: request.headers, remote: request.socket.remoteAddress }, caller), (decision) => {
+        if (decision === undefined) return unlimited(request, params)
+        if (decision._tag === "Allowed") {
+          return answered(request, params).pipe(
+            Effect.map((text) => ({ text, fields: HeaderFields.ofQuotas(decision.quotas) })),
+            Effect.onError(() => Effect.sync(() => counter.keep(request, decision)))
+          )
+        }
+        counter.keep(request, decision)
+        return elsewhere
+      })
+
+    const work = count === undefined ? unlimited : limited(count)
+
     const begin: Lane["begin"] = (request) => {
       const params = match(request.url ?? "")
       if (params === undefined) return undefined
-      return authorize(request.headers, scope).pipe(
-        Effect.andThen(bodyOf(request)),
-        Effect.flatMap((body) =>
-          Effect.onExit(
-            answer(params, body),
-            (exit) => Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => failed.set(request, exit))
-          )
-        )
+      return Effect.flatMap(
+        recalled(request.headers, scope),
+        (caller): Effect.Effect<Answered, unknown> => caller === undefined ? elsewhere : work(request, params, caller)
       )
     }
     lanes.push({ begin, path: endpoint.path })
@@ -118,7 +162,7 @@ const make = Effect.gen(function*() {
   }
 
   const run = (
-    work: Effect.Effect<string, unknown>,
+    work: Effect.Effect<Answered, unknown>,
     path: string,
     request: IncomingMessage,
     response: ServerResponse,
@@ -127,15 +171,19 @@ const make = Effect.gen(function*() {
   ): void => {
     const started = clock.monotonicTimeNanosUnsafe()
     metrics.requestStarted()
-    const answered = Effect.flatMap(requestIdOf(request.headers, random), (id) =>
-      Effect.map(work, (text) => {
-        response.writeHead(200, {
-          "content-type": "application/json",
-          "content-length": Buffer.byteLength(text),
-          "x-request-id": id
+    const answered = Effect.flatMap(
+      requestIdOf(request.headers, random),
+      (id) =>
+        Effect.map(work, ({ text, fields }) => {
+          response.writeHead(200, {
+            ...fields,
+            "content-type": "application/json",
+            "content-length": Buffer.byteLength(text),
+            "x-request-id": id
+          })
+          response.end(text)
         })
-        response.end(text)
-      }))
+    )
     const fiber = Fiber.runIn(fork(answered), scope)
     response.on("close", () => {
       if (!response.writableEnded) fiber.interruptUnsafe()

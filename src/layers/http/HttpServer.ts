@@ -7,6 +7,7 @@ import type { Server } from "node:http"
 import { MaasApi } from "../../api/MaasApi.ts"
 import { Settings } from "../settings/Settings.ts"
 import * as Authorization from "./Authorization.ts"
+import { ClientAddress } from "./ClientAddress.ts"
 import * as DocsPage from "./DocsPage.ts"
 import * as Edge from "./Edge.ts"
 import * as ExpressLane from "./ExpressLane.ts"
@@ -15,8 +16,12 @@ import * as KeysHandlers from "./KeysHandlers.ts"
 import * as ModelsHandlers from "./ModelsHandlers.ts"
 import * as OpenInferenceHandlers from "./OpenInferenceHandlers.ts"
 import * as OperationsHandlers from "./OperationsHandlers.ts"
+import * as RateLimits from "./RateLimits.ts"
 import * as RequestCheck from "./RequestCheck.ts"
+import { RequestCounter } from "./RequestCounter.ts"
+import { RequestLimits } from "./RequestLimits.ts"
 import * as VersionsHandlers from "./VersionsHandlers.ts"
+import { WrongKeys } from "./WrongKeys.ts"
 
 /** A client that sends its headers or body more slowly than this is not waited for, in milliseconds. */
 const headersTimeout = 30_000
@@ -37,7 +42,14 @@ const routes = Layer.merge(
 ).pipe(
   Layer.provide(handlers),
   Layer.provide(Authorization.layer),
-  Layer.provide(RequestCheck.layer)
+  Layer.provide(RateLimits.layer),
+  Layer.provide(RequestCheck.layer),
+  Layer.provide(WrongKeys.layer)
+)
+
+const counting = RequestCounter.layer.pipe(
+  Layer.provideMerge(RequestLimits.layer),
+  Layer.provideMerge(ClientAddress.layer)
 )
 
 const bodyLimit = Layer.effect(HttpIncomingMessage.MaxBodySize, Effect.map(Settings, ({ maxBody }) => maxBody))
@@ -74,5 +86,6 @@ const closed = (server: Server): Effect.Effect<void> =>
 
 export const layer = Layer.effectDiscard(listen).pipe(
   Layer.provide(ExpressLane.layer),
+  Layer.provide(counting),
   Layer.provide(Layer.mergeAll(bodyLimit, longPaths, NodeHttpServer.layerHttpServices))
 )

@@ -2,12 +2,15 @@ import { Duration, Effect, Redacted, Schema } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { NewApiKey } from "../../api/KeysApi.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
+import { InvalidRequest } from "../../api/Problems.ts"
 import { ApiKeyId } from "../../domain/access/ApiKey.ts"
+import type { PlanName } from "../../domain/access/RateLimit.ts"
 import { cursorOf } from "../../domain/paging/Cursor.ts"
 import { ApiKeys } from "../../services/ApiKeys.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
 import { answerOf, fingerprint, idempotent } from "./IdempotentAnswer.ts"
 import { makePage } from "./Pages.ts"
+import { RequestLimits } from "./RequestLimits.ts"
 
 const created = answerOf(NewApiKey, 201)
 const page = makePage(Schema.encodeEffect(cursorOf(ApiKeyId)))
@@ -18,20 +21,34 @@ export const layer = HttpApiBuilder.group(
   Effect.fnUntraced(function*(handlers) {
     const keys = yield* ApiKeys
     const authenticator = yield* Authenticator
+    const limits = yield* RequestLimits
+
+    const planOf = (plan: PlanName | undefined) =>
+      plan === undefined || limits.isPlan(plan)
+        ? Effect.succeed(plan ?? null)
+        : new InvalidRequest({ mistakes: [{ path: "plan", message: `there is no plan '${plan}' (MAAS_LIMIT_PLANS)` }] })
 
     const create = Effect.fnUntraced(function*(draft: Parameters<typeof keys.create>[0]) {
       const { key, secret } = yield* keys.create(draft)
-      const { id, name, scopes, expiresAt } = key
-      return yield* created({ id, name, scopes, key: Redacted.value(secret), expiresAt })
+      const { id, name, scopes, plan, expiresAt } = key
+      return yield* created({
+        id,
+        name,
+        scopes,
+        ...(plan === null ? {} : { plan }),
+        key: Redacted.value(secret),
+        expiresAt
+      })
     })
 
     return handlers.handleAll({
-      create: ({ headers, payload: { name, scopes, expiresIn } }) =>
-        idempotent(
-          headers["idempotency-key"],
-          () => fingerprint("create-key", name, `${expiresIn}`, ...scopes),
-          create({ name, scopes, lifetime: expiresIn === undefined ? undefined : Duration.seconds(expiresIn) })
-        ),
+      create: ({ headers, payload: { name, scopes, plan, expiresIn } }) =>
+        Effect.flatMap(planOf(plan), (plan) =>
+          idempotent(
+            headers["idempotency-key"],
+            () => fingerprint("create-key", name, `${plan}`, `${expiresIn}`, ...scopes),
+            create({ name, scopes, plan, lifetime: expiresIn === undefined ? undefined : Duration.seconds(expiresIn) })
+          )),
       list: ({ query }) => page(query, keys.list, ({ id }) => id),
       get: ({ params }) => keys.get(params.id),
       revoke: ({ params }) => Effect.andThen(keys.revoke(params.id), authenticator.forget)

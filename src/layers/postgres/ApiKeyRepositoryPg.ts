@@ -2,6 +2,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { DateTime, Effect, Layer, Option, Schema } from "effect"
 import { SqlSchema } from "effect/sql"
 import { ApiKey, ApiKeyId, ApiKeyName, Scope } from "../../domain/access/ApiKey.ts"
+import { PlanName } from "../../domain/access/RateLimit.ts"
 import type { ApiKeyRecord } from "../../services/ApiKeyRepository.ts"
 import { ApiKeyRepository } from "../../services/ApiKeyRepository.ts"
 import { Bytes } from "./Bytes.ts"
@@ -12,6 +13,7 @@ const Row = Schema.Struct({
   name: ApiKeyName,
   digest: Bytes,
   scopes: Schema.Array(Scope),
+  plan: Schema.NullOr(PlanName),
   createdAt: Schema.DateTimeUtcFromDate,
   expiresAt: Schema.NullOr(Schema.DateTimeUtcFromDate),
   revokedAt: Schema.NullOr(Schema.DateTimeUtcFromDate)
@@ -25,8 +27,10 @@ export const layer = Layer.effect(
     const sql = yield* PgClient.PgClient
 
     const insert = ({ key, digest }: ApiKeyRecord) =>
-      sql`INSERT INTO api_keys (id, name, digest, scopes, created_at, expires_at) VALUES (
-        ${key.id}::uuid, ${key.name}, ${digest}, ${key.scopes}::text[], ${DateTime.toDateUtc(key.createdAt)},
+      sql`INSERT INTO api_keys (id, name, digest, scopes, plan, created_at, expires_at) VALUES (
+        ${key.id}::uuid, ${key.name}, ${digest}, ${key.scopes}::text[], ${key.plan}, ${
+        DateTime.toDateUtc(key.createdAt)
+      },
         ${key.expiresAt === null ? null : DateTime.toDateUtc(key.expiresAt)})`
     const byDigest = SqlSchema.findOneOption({
       Request: Bytes,

@@ -4,6 +4,7 @@ import outbox from "./messaging/migrations/0002_outbox.ts"
 import inbox from "./messaging/migrations/0003_inbox.ts"
 import registry from "./migrations/0001_create_registry.ts"
 import access from "./migrations/0002_create_access.ts"
+import keyPlans from "./migrations/0006_add_key_plans.ts"
 
 /** The tables in the order in which they came to be: numbers here are for ever. */
 export const layer = PgMigrator.layer({
@@ -12,7 +13,8 @@ export const layer = PgMigrator.layer({
     "0002_create_access": access,
     "0003_create_event_log": eventLog,
     "0004_create_outbox": outbox,
-    "0005_create_inbox": inbox
+    "0005_create_inbox": inbox,
+    "0006_add_key_plans": keyPlans
   }),
   table: "maas_migrations"
 })

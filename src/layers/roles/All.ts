@@ -1,5 +1,8 @@
 import { ByteSize, Effect, Layer } from "effect"
 import * as OutboxRelay from "../../messaging/OutboxRelay.ts"
+import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
+import { RateLimiter } from "../../resilience/RateLimiter.ts"
+import * as RateLimiterStoreMemory from "../../resilience/RateLimiterStoreMemory.ts"
 import { ApiKeys } from "../../services/ApiKeys.ts"
 import { ArtifactSweep } from "../../services/ArtifactSweep.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
@@ -91,11 +94,17 @@ const background = Layer.mergeAll(
   PlatformMetrics.layer
 )
 
+const protection = RateLimiter.layer().pipe(
+  Layer.provideMerge(RateLimiterStoreMemory.layer()),
+  Layer.provideMerge(PolicyDirectory.layer)
+)
+
 /** Every role in one process. */
 export const layer = Layer.merge(HttpServer.layer, background).pipe(
   Layer.provide(useCases),
   Layer.provide(runtime),
   Layer.provide(Layer.merge(repositories, messaging)),
+  Layer.provide(protection),
   Layer.provide(Prometheus.layer),
   Layer.provide(Migrate.layer)
 )

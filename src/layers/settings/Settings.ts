@@ -11,6 +11,10 @@ import {
   Schema,
   SchemaIssue
 } from "effect"
+import { RateLimitPolicy } from "../../resilience/ratelimit/Policy.ts"
+import * as PolicyText from "../../resilience/ratelimit/PolicyText.ts"
+import * as TrustedProxies from "../http/TrustedProxies.ts"
+import * as LimitSettings from "./LimitSettings.ts"
 
 /** What can be set: the name in the environment, and what is said of it to those who set it. */
 const names = {
@@ -27,11 +31,27 @@ const names = {
   loadTimeout: "MAAS_LOAD_TIMEOUT",
   maxLoadedModels: "MAAS_MAX_LOADED_MODELS",
   shutdownGrace: "MAAS_SHUTDOWN_GRACE",
+  limitModelsRead: "MAAS_LIMIT_MODELS_READ",
+  limitInference: "MAAS_LIMIT_INFERENCE",
+  limitWrites: "MAAS_LIMIT_WRITES",
+  limitOther: "MAAS_LIMIT_OTHER",
+  limitWrongKeys: "MAAS_LIMIT_WRONG_KEYS",
+  plans: "MAAS_LIMIT_PLANS",
+  trustedProxies: "MAAS_TRUSTED_PROXIES",
   logLevel: "LOG_LEVEL",
   logFormat: "LOG_FORMAT"
 } as const
 
 type Name = keyof typeof names
+
+/** Per address where wrong keys are tried and models are read, else per key: see `LimitSettings`. */
+const limits = {
+  modelsRead: "100/minute",
+  inference: "10/minute",
+  writes: "1000/minute",
+  other: "6000/minute",
+  wrongKeys: "100/minute"
+} as const
 
 /** What holds when it is not set, and what it is for: the table of the README. */
 export const descriptions: Readonly<Record<Name, { readonly fallback: string; readonly purpose: string }>> = {
@@ -51,6 +71,16 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
   loadTimeout: { fallback: "30 seconds", purpose: "How long validating, converting and loading may take, each" },
   maxLoadedModels: { fallback: "32", purpose: "The most models in memory; the least recently used gives way" },
   shutdownGrace: { fallback: "20 seconds", purpose: "How long requests may take to end after SIGTERM" },
+  limitModelsRead: { fallback: limits.modelsRead, purpose: "How often models and versions may be read, or off" },
+  limitInference: { fallback: limits.inference, purpose: "How often a key may let models answer, or off" },
+  limitWrites: { fallback: limits.writes, purpose: "How often a key may change anything, or off" },
+  limitOther: { fallback: limits.other, purpose: "How often a key may make any other call, or off" },
+  limitWrongKeys: { fallback: limits.wrongKeys, purpose: "How many wrong keys an address may try, or off" },
+  plans: { fallback: "none", purpose: "Other limits for some keys: {\"pro\": {\"inference\": \"600/minute\"}}" },
+  trustedProxies: {
+    fallback: "none",
+    purpose: "Proxies whose X-Forwarded-For is believed: how many, or their networks; header=forwarded"
+  },
   logLevel: { fallback: "Info", purpose: "All, Trace, Debug, Info, Warn, Error, Fatal or None" },
   logFormat: { fallback: "pretty on a terminal, else json", purpose: "pretty or json, one object a line" }
 }
@@ -79,6 +109,13 @@ const configs = {
   loadTimeout: Config.withDefault(Config.Duration(names.loadTimeout), Duration.seconds(30)),
   maxLoadedModels: Config.withDefault(integer(names.maxLoadedModels, { minimum: 1, maximum: 10_000 }), 32),
   shutdownGrace: Config.withDefault(Config.Duration(names.shutdownGrace), Duration.seconds(20)),
+  limitModelsRead: LimitSettings.requestLimit("models-read", names.limitModelsRead, limits.modelsRead),
+  limitInference: LimitSettings.requestLimit("inference", names.limitInference, limits.inference),
+  limitWrites: LimitSettings.requestLimit("writes", names.limitWrites, limits.writes),
+  limitOther: LimitSettings.requestLimit("other", names.limitOther, limits.other),
+  limitWrongKeys: LimitSettings.wrongKeysLimit(names.limitWrongKeys, limits.wrongKeys),
+  plans: LimitSettings.plans(names.plans),
+  trustedProxies: Config.withDefault(Config.schema(TrustedProxies.fromText, names.trustedProxies), TrustedProxies.none),
   logLevel: Config.withDefault(Config.LogLevel(names.logLevel), "Info"),
   logFormat: optional(Config.Literals(["pretty", "json"], names.logFormat))
 }
@@ -134,6 +171,12 @@ const show = (value: unknown): string =>
     ? Duration.format(value)
     : ByteSize.isByteSize(value)
     ? ByteSize.format(value)
+    : value instanceof RateLimitPolicy
+    ? PolicyText.print(value)
+    : LimitSettings.isPlans(value)
+    ? LimitSettings.printPlans(value)
+    : TrustedProxies.isTrustedProxies(value)
+    ? TrustedProxies.print(value)
     : String(value)
 
 /** Every setting as a line: its name, what holds now, and what it is for; secrets hidden. */

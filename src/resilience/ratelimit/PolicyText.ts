@@ -13,6 +13,8 @@ export interface TextOptions {
   readonly scopes?: ReadonlyArray<string> | undefined
   /** The algorithm of a text that names none and gives no burst; `token-bucket` when not given. */
   readonly algorithm?: Algorithm | undefined
+  /** What a text that says none is `per`. */
+  readonly per?: string | undefined
 }
 
 const storeLostChoices = new Map<string, StoreLostChoice>([
@@ -52,7 +54,7 @@ const countOf = (text: string): number => /^\d{1,15}$/.test(text) ? Number(text)
 /** Fails with every mistake at once. */
 export const parse = (
   text: string,
-  { algorithm: usual, name, scopes }: TextOptions
+  { algorithm: usual, name, per: usualPer, scopes }: TextOptions
 ): Result.Result<RateLimitPolicy, InvalidPolicy> => {
   const mistakes: Array<Mistake> = []
   const [quota = "", ...rest] = text.split(";").map((part) => part.trim())
@@ -94,7 +96,7 @@ export const parse = (
     algorithm: isAlgorithm(algorithm) ? algorithm : values.has("burst") ? undefined : usual,
     burst: Option.getOrUndefined(number("burst")),
     localLimit: Option.getOrUndefined(number("local")),
-    per,
+    per: per ?? usualPer,
     onStoreLost
   }
   return Result.match(RateLimitPolicy.make(options), {

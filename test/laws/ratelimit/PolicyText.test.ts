@@ -50,11 +50,14 @@ describe("policies", () => {
     assert.deepStrictEqual(windows, [1, 1_000, 10_000, 300_000, 3_600_000, 172_800_000])
   })
 
-  it("follow the usual algorithm of their place where they name none and give no burst", () => {
-    const usual = (of: string) => Result.getOrThrow(parse(of, { name: "reads", algorithm: "sliding-window" })).algorithm
-    assert.strictEqual(usual("100/minute"), "sliding-window")
-    assert.strictEqual(usual("100/minute; burst=20"), "token-bucket")
-    assert.strictEqual(usual("100/minute; algorithm=fixed-window"), "fixed-window")
+  it("are as is usual in their place where they do not say", () => {
+    const usual = (of: string) =>
+      Result.getOrThrow(parse(of, { name: "reads", algorithm: "sliding-window", per: "address" }))
+    assert.strictEqual(usual("100/minute").algorithm, "sliding-window")
+    assert.strictEqual(usual("100/minute; burst=20").algorithm, "token-bucket")
+    assert.strictEqual(usual("100/minute; algorithm=fixed-window").algorithm, "fixed-window")
+    assert.strictEqual(usual("100/minute").per, "address")
+    assert.strictEqual(usual("100/minute; per=key").per, "key")
   })
 
   it.prop("print and parse round", [anyPolicy], ([policy]) => {
