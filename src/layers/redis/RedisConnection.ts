@@ -1,0 +1,161 @@
+/** One connection to Redis, from its handshake to its loss. It does not come back: its owner makes another. */
+import { Clock, Deferred, Duration, Effect, Latch, Redacted } from "effect"
+import type { Scope } from "effect"
+import { createClient, ErrorReply } from "redis"
+import { ConnectionLost, RedisRefused, RedisUnavailable } from "./RedisErrors.ts"
+import type { RedisError } from "./RedisErrors.ts"
+
+export interface ConnectionOptions {
+  readonly url: Redacted.Redacted
+  /** How long the connection and its handshake may take. */
+  readonly connectTimeout: Duration.Duration
+  readonly commandTimeout: Duration.Duration
+  /** A connection on which a command has had no answer for so long is given up. */
+  readonly hungAfter: Duration.Duration
+  /** The most commands without an answer. */
+  readonly maxPending: number
+}
+
+export interface RedisConnection {
+  /** In milliseconds from a point of its own; never steps back. */
+  readonly now: () => number
+  /** Fails at the latest after the time limit of a command; or at `deadline`, a time of `now`, if that is given. */
+  readonly send: (command: ReadonlyArray<string>, deadline?: number) => Effect.Effect<unknown, RedisError>
+  /** Fails once the connection is lost. */
+  readonly lost: Effect.Effect<never, ConnectionLost>
+}
+
+type Answer = Effect.Effect<unknown, RedisError>
+
+interface Pending {
+  readonly sentAt: number
+  readonly deadline: number
+  readonly resume: (answer: Answer) => void
+}
+
+const tooMany = Effect.fail(new RedisUnavailable({ reason: "TooManyCommands" }))
+const timedOut = Effect.fail(new RedisUnavailable({ reason: "TimedOut" }))
+const cutOff = Effect.fail(new RedisUnavailable({ reason: "ConnectionLost" }))
+
+/** The client has no word of its own for an answer that no command waits for. */
+const problemOf = (error: unknown): string =>
+  error instanceof TypeError
+    ? "an answer that was not asked for"
+    : error instanceof Error
+    ? error.message
+    : "unknown"
+
+const answerOf = (error: unknown): Answer =>
+  error instanceof ErrorReply ? Effect.fail(new RedisRefused({ answer: error.message })) : cutOff
+
+/** A client that is ready. The scope closes it whatever it waits for. */
+const openClient = Effect.fnUntraced(function*(
+  { connectTimeout, url }: ConnectionOptions,
+  lost: Deferred.Deferred<never, ConnectionLost>
+) {
+  let isClosed = false
+  const client = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      createClient({
+        url: Redacted.value(url),
+        name: "maas",
+        socket: { connectTimeout: Duration.toMillis(connectTimeout), reconnectStrategy: false },
+        disableOfflineQueue: true,
+        // The client's own time limit ends when a command is written, and costs a signal for each.
+        commandOptions: { timeout: 0 },
+        maintNotifications: "disabled"
+      })
+    ),
+    (client) =>
+      Effect.sync(() => {
+        isClosed = true
+        client.destroy()
+      })
+  )
+  // Whatever the client reports leaves open which answer belongs to which command: nothing more can be read here.
+  client.on("error", (error) => {
+    Deferred.doneUnsafe(lost, Effect.fail(new ConnectionLost({ problem: problemOf(error) })))
+  })
+  yield* Effect.tryPromise({
+    try: () =>
+      client.connect().then((ready) => {
+        // A socket that was not yet there when the client was destroyed opens all the same.
+        if (isClosed) ready.destroy()
+      }),
+    catch: (error) => new ConnectionLost({ problem: problemOf(error) })
+  }).pipe(
+    Effect.raceFirst(Deferred.await(lost)),
+    Effect.timeoutOrElse({
+      duration: connectTimeout,
+      orElse: () => new ConnectionLost({ problem: `not connected after ${Duration.format(connectTimeout)}` })
+    })
+  )
+  return client
+})
+
+/** Connects; the connection lasts until it is lost or the scope closes. */
+export const open = Effect.fnUntraced(
+  function*(options: ConnectionOptions): Effect.fn.Return<RedisConnection, ConnectionLost, Scope.Scope> {
+    const clock = yield* Clock.Clock
+    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    const limitMillis = Duration.toMillis(options.commandTimeout)
+    const hungMillis = Duration.toMillis(options.hungAfter)
+    const lost = yield* Deferred.make<never, ConnectionLost>()
+    const client = yield* openClient(options, lost)
+
+    /** Sent and not answered yet; oldest first. */
+    const unanswered = new Set<Pending>()
+    /** Those of them that somebody still waits for. */
+    const awaited = new Set<Pending>()
+    const busy = Latch.makeUnsafe(false)
+
+    const settle = (pending: Pending, answer: Answer) => {
+      unanswered.delete(pending)
+      if (awaited.delete(pending)) pending.resume(answer)
+    }
+
+    const send = (command: ReadonlyArray<string>, deadline?: number) =>
+      Effect.callback<unknown, RedisError>((resume) => {
+        if (unanswered.size >= options.maxPending) return resume(tooMany)
+        const sentAt = now()
+        const pending = { sentAt, deadline: deadline ?? sentAt + limitMillis, resume }
+        unanswered.add(pending)
+        awaited.add(pending)
+        busy.openUnsafe()
+        client.sendCommand(command).then(
+          (reply) => settle(pending, Effect.succeed(reply)),
+          (error) => settle(pending, answerOf(error))
+        )
+      })
+
+    /** Ends the waits that are over, and the connection when it is hung. Sleeps until the next of these times. */
+    const watch = Effect.gen(function*() {
+      const [oldest] = unanswered
+      if (oldest === undefined) {
+        busy.closeUnsafe()
+        return yield* busy.await
+      }
+      let next = oldest.sentAt + hungMillis
+      for (const { deadline } of awaited) next = Math.min(next, deadline)
+      yield* Effect.sleep(Math.max(0, next - now()))
+      // An answer that came while this process was busy is read first: it is not the server that was late.
+      yield* Effect.yieldNow
+      const time = now()
+      for (const pending of awaited) {
+        if (pending.deadline > time) continue
+        awaited.delete(pending)
+        pending.resume(timedOut)
+      }
+      const [first] = unanswered
+      if (first !== undefined && time - first.sentAt >= hungMillis) {
+        yield* Deferred.fail(
+          lost,
+          new ConnectionLost({ problem: `no answer for ${Duration.format(options.hungAfter)}` })
+        )
+        return yield* Effect.never
+      }
+    })
+    yield* Effect.forkScoped(Effect.forever(watch))
+    return { now, send, lost: Deferred.await(lost) }
+  }
+)
