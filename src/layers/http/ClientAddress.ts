@@ -47,8 +47,12 @@ const forwardedFor = (header: string): ReadonlyArray<string> =>
     return quoted ?? token ?? ""
   })
 
-/** Splits at commas outside quotes. */
-const elements = (header: string): ReadonlyArray<string> => header.match(/(?:"[^"]*"|[^,"])+/g) ?? []
+/**
+ * Splits at commas outside quotes. A quote that is never closed could swallow what the proxies have added, so that
+ * nothing of such a header is believed.
+ */
+const elements = (header: string): ReadonlyArray<string> =>
+  header.split("\"").length % 2 === 0 ? [] : header.match(/(?:"[^"]*"|[^,"])+/g) ?? []
 
 const hopsOf = ({ header }: TrustedProxies, value: string): ReadonlyArray<string> =>
   header === "forwarded" ? forwardedFor(value) : value.split(",").map((hop) => hop.trim())
