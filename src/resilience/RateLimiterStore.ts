@@ -1,7 +1,7 @@
 /** Where limits are counted: the port of the rate limiter. */
 import { Context, Schema } from "effect"
 import type { Effect } from "effect"
-import type { Admitted, Left } from "./ratelimit/Decision.ts"
+import type { Admitted, Left, Refused } from "./ratelimit/Decision.ts"
 import type { RateLimitPolicy } from "./ratelimit/Policy.ts"
 
 /** What a call takes: a whole number of units, at least one. */
@@ -27,6 +27,15 @@ export type Outcome =
     readonly refusedBy: number
   }
 
+export interface Take {
+  (demands: ReadonlyArray<Demand>): Effect.Effect<Outcome, RateLimiterStoreLost>
+  /**
+   * What the effect would come to for one demand alone, at once. Only stores that never wait and are never lost offer
+   * it: there the effect costs more than the decision. It is part of `take`, so that who wraps `take` leaves it behind.
+   */
+  readonly atOnce?: ((policy: RateLimitPolicy, key: string, cost: Cost) => Admitted | Refused) | undefined
+}
+
 /** Sets what was taken for `demand` to what it really cost; zero gives all of it back. */
 export interface Settlement {
   readonly demand: Demand
@@ -46,7 +55,7 @@ export class RateLimiterStoreLost extends Schema.TaggedError<RateLimiterStoreLos
  * is above its policy's capacity.
  */
 export class RateLimiterStore extends Context.Service<RateLimiterStore, {
-  readonly take: (demands: ReadonlyArray<Demand>) => Effect.Effect<Outcome, RateLimiterStoreLost>
+  readonly take: Take
   readonly settle: (settlements: ReadonlyArray<Settlement>) => Effect.Effect<void, RateLimiterStoreLost>
   readonly inspect: (
     demands: ReadonlyArray<Pick<Demand, "policy" | "key">>

@@ -2,7 +2,9 @@
 import { Clock, Duration, Effect, Layer, Metric } from "effect"
 import * as Instruments from "./ratelimit/Instruments.ts"
 import { MemoryStore } from "./ratelimit/MemoryStore.ts"
+import type { RateLimitPolicy } from "./ratelimit/Policy.ts"
 import { RateLimiterStore } from "./RateLimiterStore.ts"
+import type { Cost, Demand } from "./RateLimiterStore.ts"
 
 export interface MemoryOptions {
   /** The most keys held for one policy; further ones share states. 1,000,000 when not given. */
@@ -11,22 +13,24 @@ export interface MemoryOptions {
   readonly sweepEvery?: Duration.Input | undefined
 }
 
-const onClock = <A>(run: (now: number) => A): Effect.Effect<A> =>
-  Clock.clockWith((clock) => Effect.succeed(run(Math.floor(clock.currentTimeMillisUnsafe()))))
-
-/** Its sweeper lives as long as the scope. */
+/** It counts on the clock it is made with. Its sweeper lives as long as the scope. */
 export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
+  const clock = yield* Clock.Clock
+  const now = () => Math.floor(clock.currentTimeMillisUnsafe())
   const store = new MemoryStore(options.maxKeys ?? 1_000_000)
   yield* Effect.sleep(options.sweepEvery ?? Duration.minutes(1)).pipe(
-    Effect.andThen(onClock((now) => store.sweep(now))),
+    Effect.andThen(Effect.sync(() => store.sweep(now()))),
     Effect.forever,
     Effect.forkScoped
   )
   yield* Instruments.gauge(keysHeld, () => store.size)
   return RateLimiterStore.of({
-    take: (demands) => onClock((now) => store.take(demands, now)),
-    settle: (settlements) => onClock((now) => store.settle(settlements, now)),
-    inspect: (demands) => onClock((now) => store.inspect(demands, now)),
+    take: Object.assign(
+      (demands: ReadonlyArray<Demand>) => Effect.sync(() => store.take(demands, now())),
+      { atOnce: (policy: RateLimitPolicy, key: string, cost: Cost) => store.takeOne(policy, key, cost, now()) }
+    ),
+    settle: (settlements) => Effect.sync(() => store.settle(settlements, now())),
+    inspect: (demands) => Effect.sync(() => store.inspect(demands, now())),
     forget: (policy, key) => Effect.sync(() => store.forget(policy, key))
   })
 })

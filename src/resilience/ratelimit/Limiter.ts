@@ -1,7 +1,7 @@
 /** Takes from the store at once, or waits in order until it can be taken. */
 import { Clock, Duration, Effect, Exit, Option } from "effect"
 import { Cost } from "../RateLimiterStore.ts"
-import type { Demand } from "../RateLimiterStore.ts"
+import type { Demand, Take } from "../RateLimiterStore.ts"
 import type { Left } from "./Decision.ts"
 import { isPossible } from "./Decision.ts"
 import type { LimiterEvents } from "./LimiterEvents.ts"
@@ -51,16 +51,22 @@ type Taken = Extract<Enforced, { readonly _tag: "Taken" }>
 
 export class Limiter {
   readonly #guard: StoreGuard
+  readonly #atOnce: Take["atOnce"]
   readonly #lines: WaitingLines
   readonly #events: LimiterEvents
 
   constructor(guard: StoreGuard, lines: WaitingLines, events: LimiterEvents) {
     this.#guard = guard
+    this.#atOnce = guard.atOnce
     this.#lines = lines
     this.#events = events
   }
 
   tryAcquire(limits: Limits): Effect.Effect<Allowed | Denied, ImpossibleCost> {
+    const atOnce = this.#atOnce
+    if (atOnce !== undefined && !isMany(limits) && isPossible(limits.cost ?? one, limits.policy.capacity)) {
+      return Effect.sync(() => this.#tryOne(limits, atOnce))
+    }
     return Effect.suspend(() => {
       const demands = demandsOf(limits)
       const impossible = this.#impossible(demands)
@@ -70,6 +76,19 @@ export class Limiter {
         (enforced) => enforced._tag === "Taken" ? this.#allowed(demands, enforced) : this.#denied(demands, enforced)
       )
     })
+  }
+
+  /** One limit in a store that decides at once: no lists, and no effect but the answer. */
+  #tryOne({ cost = one, key, policy }: Limit, atOnce: NonNullable<Take["atOnce"]>): Allowed | Denied {
+    const decision = atOnce(policy, key, cost)
+    const quotas = [quotaOf(policy, decision)]
+    if (decision._tag === "Admitted") {
+      this.#events.allowedOne(policy, key, cost, decision)
+      return { _tag: "Allowed", by: "store", quotas }
+    }
+    const retryAfterMillis = Math.max(1, decision.retryAfterMillis)
+    this.#events.denied([{ policy, key, cost }], "LimitReached", policy.name, retryAfterMillis)
+    return { _tag: "Denied", reason: "LimitReached", policy: policy.name, retryAfterMillis, quotas }
   }
 
   /**
@@ -228,14 +247,16 @@ const lineOf = (demands: Demands): string =>
     ? nameOf(demands[0].policy, demands[0].key)
     : JSON.stringify(demands.map(({ key, policy }) => nameOf(policy, key)))
 
+const quotaOf = (policy: RateLimitPolicy, left: Left | undefined): Quota => ({
+  policy: policy.name,
+  quota: policy.capacity,
+  windowMillis: policy.refillMillis,
+  remaining: left?.remaining ?? 0,
+  resetMillis: left?.resetMillis ?? 0
+})
+
 const quotasOf = (counted: Demands, left: ReadonlyArray<Left>): ReadonlyArray<Quota> =>
-  counted.map(({ policy }, index) => ({
-    policy: policy.name,
-    quota: policy.capacity,
-    windowMillis: policy.refillMillis,
-    remaining: left[index]?.remaining ?? 0,
-    resetMillis: left[index]?.resetMillis ?? 0
-  }))
+  counted.map(({ policy }, index) => quotaOf(policy, left[index]))
 
 export const errorOf = ({ policy, quotas, reason, retryAfterMillis }: Denied): RateLimited =>
   new RateLimited({ reason, policy, retryAfter: Duration.millis(retryAfterMillis), quotas })

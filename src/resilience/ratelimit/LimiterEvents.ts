@@ -1,8 +1,9 @@
 /** What a limiter tells of itself: counters that are always kept, events for whoever listens. */
 import { Effect, Metric, PubSub, Stream } from "effect"
-import type { Demand, Settlement } from "../RateLimiterStore.ts"
+import type { Cost, Demand, Settlement } from "../RateLimiterStore.ts"
 import type { Admitted } from "./Decision.ts"
 import * as Instruments from "./Instruments.ts"
+import type { RateLimitPolicy } from "./Policy.ts"
 import type { RefusalReason } from "./RateLimitErrors.ts"
 import type { EnforcedBy } from "./StoreGuard.ts"
 
@@ -31,8 +32,20 @@ export type RateLimiterEvent =
   | { readonly _tag: "StoreLost" }
   | { readonly _tag: "StoreFound" }
 
+/** Counts in the series of `key`, which is made when there is none. */
+const countIn = <K>(series: Map<K, Series>, key: K, make: () => Series): void => {
+  const one = series.get(key) ?? make()
+  one.count++
+  series.set(key, one)
+}
+
 type Ending = "allowed" | "denied" | "impossible" | "interrupted"
 type Series = { count: number }
+type PolicySeries = Readonly<Record<Ending, Series>> & {
+  readonly policy: string
+  readonly refused: Map<RefusalReason, Series>
+  readonly unshared: Map<EnforcedBy, Series>
+}
 
 const decisions = (attributes: Readonly<Record<string, string>>) =>
   Metric.counter("rate_limiter_decisions_total", {
@@ -71,31 +84,38 @@ export const make = Effect.fnUntraced(function*(buffer: number) {
   const decisionSeries = yield* Instruments.counters(decisions)
   const refusalSeries = yield* Instruments.counters(refusals)
   const unsharedSeries = yield* Instruments.counters(unshared)
-  const endings = new Map<string, Record<Ending, Series>>()
-  const counted = new Map<string, Series>()
-  const seriesOf = (name: string, make: () => Series): Series => {
-    const series = counted.get(name) ?? make()
-    counted.set(name, series)
-    return series
+  const byPolicy = new Map<string, PolicySeries>()
+  let latest: PolicySeries | undefined
+  const seriesOf = (policy: string): PolicySeries => {
+    if (latest?.policy === policy) return latest
+    let series = byPolicy.get(policy)
+    if (series === undefined) {
+      series = {
+        policy,
+        allowed: decisionSeries({ policy, decision: "allowed" }),
+        denied: decisionSeries({ policy, decision: "denied" }),
+        impossible: decisionSeries({ policy, decision: "impossible" }),
+        interrupted: decisionSeries({ policy, decision: "interrupted" }),
+        refused: new Map(),
+        unshared: new Map()
+      }
+      byPolicy.set(policy, series)
+    }
+    return latest = series
   }
   const end = (demands: ReadonlyArray<Demand>, ending: Ending): void => {
-    for (const { policy: { name: policy } } of demands) {
-      let series = endings.get(policy)
-      if (series === undefined) {
-        series = {
-          allowed: decisionSeries({ policy, decision: "allowed" }),
-          denied: decisionSeries({ policy, decision: "denied" }),
-          impossible: decisionSeries({ policy, decision: "impossible" }),
-          interrupted: decisionSeries({ policy, decision: "interrupted" })
-        }
-        endings.set(policy, series)
-      }
-      series[ending].count++
-    }
+    for (const { policy } of demands) seriesOf(policy.name)[ending].count++
   }
 
   return {
     publish,
+    /** `allowed` for one demand alone: the lists of the event are made only if somebody listens. */
+    allowedOne: (policy: RateLimitPolicy, key: string, cost: Cost, grant: Admitted) => {
+      seriesOf(policy.name).allowed.count++
+      if (listeners > 0) {
+        publish({ _tag: "Allowed", by: "store", demands: [{ policy, key, cost }], grants: [grant] })
+      }
+    },
     allowed: (
       demands: ReadonlyArray<Demand>,
       by: EnforcedBy,
@@ -105,7 +125,7 @@ export const make = Effect.fnUntraced(function*(buffer: number) {
       end(demands, "allowed")
       if (by !== "store") {
         for (const { policy: { name: policy } } of demands) {
-          seriesOf(`${by}/${policy}`, () => unsharedSeries({ policy, by })).count++
+          countIn(seriesOf(policy).unshared, by, () => unsharedSeries({ policy, by }))
         }
       }
       if (listeners > 0) publish({ _tag: "Allowed", by, demands: counted, grants })
@@ -117,7 +137,7 @@ export const make = Effect.fnUntraced(function*(buffer: number) {
       retryAfterMillis: number
     ) => {
       end(demands, "denied")
-      seriesOf(`refused/${reason}/${policy}`, () => refusalSeries({ policy, reason })).count++
+      countIn(seriesOf(policy).refused, reason, () => refusalSeries({ policy, reason }))
       if (listeners > 0) publish({ _tag: "Denied", demands, reason, policy, retryAfterMillis })
     },
     impossible: (demands: ReadonlyArray<Demand>, policy: string) => {

@@ -1,12 +1,13 @@
 import type { Demand, Outcome, Settlement } from "../RateLimiterStore.ts"
 import * as Core from "./Core.ts"
-import type { Admitted, Left } from "./Decision.ts"
+import type { Admitted, Left, Refused } from "./Decision.ts"
 import { MemoryTable } from "./MemoryTable.ts"
 import type { RateLimitPolicy } from "./Policy.ts"
 
 /** The store without Effect: every operation is synchronous, hence atomic. Times are whole milliseconds. */
 export class MemoryStore {
   readonly #tables = new Map<string, MemoryTable>()
+  #latest: MemoryTable | undefined
   readonly #maxKeys: number
 
   constructor(maxKeys: number) {
@@ -18,6 +19,18 @@ export class MemoryStore {
     let size = 0
     for (const table of this.#tables.values()) size += table.size
     return size
+  }
+
+  /** Takes one demand alone; its cost must be possible. */
+  takeOne(policy: RateLimitPolicy, key: string, cost: number, now: number): Admitted | Refused {
+    const table = this.#table(policy, now)
+    const own = table.resolve(key, now)
+    const stored = table.get(own)
+    const { decision, state } = Core.decide(policy, stored, cost, now)
+    // Only a changed policy or a clock that was set back changes the state of a refused key.
+    if (state !== stored) table.set(own, state)
+    if (decision._tag === "Impossible") throw new RangeError(`A cost of ${cost} is never admitted by ${policy.name}`)
+    return decision
   }
 
   take(demands: ReadonlyArray<Demand>, now: number): Outcome {
@@ -38,7 +51,6 @@ export class MemoryStore {
     let refusedBy = 0
     const left = steps.map(({ own, policy, step: { decision, state }, stored, table }, index): Left => {
       if (decision._tag !== "Refused") return Core.inspect(policy, stored, now)
-      // Only a changed policy or a clock that was set back changes the state of a refused key.
       if (state !== stored) table.set(own, state)
       if (decision.retryAfterMillis > retryAfterMillis) {
         retryAfterMillis = decision.retryAfterMillis
@@ -75,12 +87,18 @@ export class MemoryStore {
   }
 
   #table(policy: RateLimitPolicy, now: number): MemoryTable {
-    let table = this.#tables.get(policy.name)
-    if (table === undefined) {
-      table = new MemoryTable(this.#maxKeys)
-      this.#tables.set(policy.name, table)
-    }
+    const table = this.#latest?.policy === policy.name ? this.#latest : this.#tableOf(policy.name)
+    this.#latest = table
     table.turn(policy, now)
+    return table
+  }
+
+  #tableOf(policy: string): MemoryTable {
+    let table = this.#tables.get(policy)
+    if (table === undefined) {
+      table = new MemoryTable(policy, this.#maxKeys)
+      this.#tables.set(policy, table)
+    }
     return table
   }
 }

@@ -20,9 +20,11 @@ export class MemoryTable {
   #rotateAt = Number.NEGATIVE_INFINITY
   #latest = Number.NEGATIVE_INFINITY
   #sharedUntil = Number.NEGATIVE_INFINITY
+  readonly policy: string
   readonly #maxKeys: number
 
-  constructor(maxKeys: number) {
+  constructor(policy: string, maxKeys: number) {
+    this.policy = policy
     this.#maxKeys = maxKeys
   }
 

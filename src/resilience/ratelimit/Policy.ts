@@ -54,6 +54,10 @@ export class RateLimitPolicy {
   readonly windowMillis: number
   /** The most that can be taken at once: the burst of a bucket, the limit of a window. */
   readonly capacity: number
+  /** How long it takes until all of the capacity, once taken, is back: the window, or the time to fill a bucket. */
+  readonly refillMillis: number
+  /** After this long without a change every state, the most indebted included, equals one that was never used. */
+  readonly forgetsAfterMillis: number
   readonly per: string | undefined
   readonly onStoreLost: OnStoreLost
   /** What holds in each process while the store is away: this policy, or a smaller one of the same name. */
@@ -68,6 +72,10 @@ export class RateLimitPolicy {
     this.limit = valid.limit
     this.windowMillis = valid.windowMillis
     this.capacity = valid.capacity
+    this.refillMillis = isBucket(valid.algorithm)
+      ? Math.ceil(valid.capacity * valid.windowMillis / valid.limit)
+      : valid.windowMillis
+    this.forgetsAfterMillis = Math.max(valid.windowMillis, 2 * this.refillMillis)
     this.per = valid.per
     this.onStoreLost = valid.onStoreLost
     this.local = local.limit === valid.limit ? this : new RateLimitPolicy({ ...valid, ...local }, local)
@@ -77,13 +85,13 @@ export class RateLimitPolicy {
   static make(options: PolicyOptions): Result.Result<RateLimitPolicy, InvalidPolicy> {
     const mistakes: Array<Mistake> = []
     const algorithm = options.algorithm ?? "token-bucket"
-    const isBucket = algorithm === "token-bucket" || algorithm === "leaky-bucket"
+    const hasBucket = isBucket(algorithm)
     const windowMillis = Option.match(Duration.fromInput(options.window), {
       onNone: () => Number.NaN,
       onSome: Duration.toMillis
     })
     const { limit, localLimit = limit } = options
-    const capacity = isBucket ? options.burst ?? limit : limit
+    const capacity = hasBucket ? options.burst ?? limit : limit
 
     const mistake = (part: string, message: string) => mistakes.push({ part, message })
     if (!/^[A-Za-z0-9._-]{1,64}$/.test(options.name)) mistake("name", "1 to 64 of A-Z a-z 0-9 . _ -")
@@ -91,15 +99,15 @@ export class RateLimitPolicy {
     if (!validLimit) mistake("limit", `a whole number from 1 to ${maxLimit}`)
     const validWindow = isCount(windowMillis, maxWindowMillis)
     if (!validWindow) mistake("window", "whole milliseconds, from 1 ms to 366 days")
-    if (options.burst !== undefined && !isBucket) mistake("burst", `a ${algorithm} has none, only buckets do`)
+    if (options.burst !== undefined && !hasBucket) mistake("burst", `a ${algorithm} has none, only buckets do`)
     const validBurst = isCount(capacity, maxLimit)
-    if (isBucket && options.burst !== undefined && !validBurst) {
+    if (hasBucket && options.burst !== undefined && !validBurst) {
       mistake("burst", `a whole number from 1 to ${maxLimit}`)
     }
     if (!isCount(localLimit, limit) && validLimit) mistake("local", "a whole number from 1 to the limit")
     // Buckets count in 1/window of a token and may owe twice what they hold: all of it must be an exact integer.
     if (validLimit && validWindow && validBurst && 2 * capacity * windowMillis > Number.MAX_SAFE_INTEGER) {
-      mistake(isBucket ? "burst" : "limit", "too large for so long a window to be counted exactly")
+      mistake(hasBucket ? "burst" : "limit", "too large for so long a window to be counted exactly")
     }
 
     return mistakes.length > 0
@@ -115,7 +123,7 @@ export class RateLimitPolicy {
           onStoreLost: options.onStoreLost ?? "local"
         }, {
           limit: localLimit,
-          capacity: isBucket ? Math.max(1, Math.floor(capacity * localLimit / limit)) : localLimit
+          capacity: hasBucket ? Math.max(1, Math.floor(capacity * localLimit / limit)) : localLimit
         })
       )
   }
@@ -126,18 +134,8 @@ export class RateLimitPolicy {
       this.algorithm === that.algorithm && this.limit === that.limit && this.windowMillis === that.windowMillis &&
         this.capacity === that.capacity
   }
-
-  /** How long it takes until all of the capacity, once taken, is back: the window, or the time to fill a bucket. */
-  get refillMillis(): number {
-    return this.algorithm === "fixed-window" || this.algorithm === "sliding-window"
-      ? this.windowMillis
-      : Math.ceil(this.capacity * this.windowMillis / this.limit)
-  }
-
-  /** After this long without a change every state, the most indebted included, equals one that was never used. */
-  get forgetsAfterMillis(): number {
-    return Math.max(this.windowMillis, 2 * this.refillMillis)
-  }
 }
+
+const isBucket = (algorithm: Algorithm): boolean => algorithm === "token-bucket" || algorithm === "leaky-bucket"
 
 const isCount = (value: number, most: number): boolean => Number.isSafeInteger(value) && value >= 1 && value <= most

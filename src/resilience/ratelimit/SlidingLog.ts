@@ -7,11 +7,10 @@ export interface SlidingLog {
   readonly _tag: "SlidingLog"
   readonly policy: RateLimitPolicy
   /**
-   * Entries `start` to `end`, oldest first. Successive states share the arrays: only the one that ends where the arrays
-   * end appends to them, so an admission takes constant time and no earlier state can see it.
+   * A time and a cost in turn, from `start` up to `end`, oldest first. Successive states share the array: only the one
+   * that ends where the array ends appends to it, so an admission takes constant time and no earlier state can see it.
    */
-  readonly times: Array<number>
-  readonly costs: Array<number>
+  readonly entries: Array<number>
   readonly start: number
   readonly end: number
   readonly total: number
@@ -20,15 +19,14 @@ export interface SlidingLog {
 const empty = (policy: RateLimitPolicy): SlidingLog => ({
   _tag: "SlidingLog",
   policy,
-  times: [],
-  costs: [],
+  entries: [],
   start: 0,
   end: 0,
   total: 0
 })
 
 /** When the newest entry was made. */
-export const lastSeen = ({ end, times }: SlidingLog): number => times[end - 1] ?? Number.NEGATIVE_INFINITY
+export const lastSeen = ({ end, entries }: SlidingLog): number => entries[end - 2] ?? Number.NEGATIVE_INFINITY
 
 const timeOf = (state: SlidingLog, now: number): number => resume(lastSeen(state), now, state.policy.windowMillis)
 
@@ -39,36 +37,41 @@ const current = (policy: RateLimitPolicy, stored: SlidingLog | undefined, now: n
   if (stored === undefined) return empty(policy)
   const under = stored.policy === policy ? stored : { ...stored, policy }
   const state = isBehind(under, now) ? shifted(under, lastSeen(under) - now) : under
-  const { costs, end, times } = state
+  const { end, entries } = state
   const edge = timeOf(state, now) - policy.windowMillis
   let { start, total } = state
-  for (; start < end && (times[start] ?? 0) <= edge; start++) total -= costs[start] ?? 0
+  for (; start < end && (entries[start] ?? 0) <= edge; start += 2) total -= entries[start + 1] ?? 0
   return start === state.start ? state : { ...state, start, total }
 }
 
+const isTime = (index: number): boolean => index % 2 === 0
+
 const shifted = (state: SlidingLog, millis: number): SlidingLog => ({
   ...state,
-  times: state.times.slice(state.start, state.end).map((time) => time - millis),
-  costs: state.costs.slice(state.start, state.end),
+  entries: state.entries.slice(state.start, state.end).map((value, index) => isTime(index) ? value - millis : value),
   start: 0,
   end: state.end - state.start
 })
 
 const append = (state: SlidingLog, time: number, cost: number): SlidingLog => {
-  const isShared = state.times.length !== state.end
-  const isMostlyGone = state.start > 16 && state.start * 2 > state.end
-  const kept = isShared || isMostlyGone ? shifted(state, 0) : state
-  kept.times.push(time)
-  kept.costs.push(cost)
-  return { ...kept, end: kept.end + 1, total: kept.total + cost }
+  const { policy } = state
+  // Most keys are seen once: an array made with its entry takes a tenth of the memory of one that was appended to
+  if (state.start === state.end) {
+    return { _tag: "SlidingLog", policy, entries: [time, cost], start: 0, end: 2, total: state.total + cost }
+  }
+  const isShared = state.entries.length !== state.end
+  const isMostlyGone = state.start > 32 && state.start * 2 > state.end
+  const { end, entries, start, total } = isShared || isMostlyGone ? shifted(state, 0) : state
+  entries.push(time, cost)
+  return { _tag: "SlidingLog", policy, entries, start, end: end + 2, total: total + cost }
 }
 
 /** How long until the oldest entries that hold `excess` have left the window. */
-const untilFreed = ({ costs, end, policy, start, times }: SlidingLog, excess: number, now: number): number => {
+const untilFreed = ({ end, entries, policy, start }: SlidingLog, excess: number, now: number): number => {
   let freed = 0
-  for (let index = start; index < end; index++) {
-    freed += costs[index] ?? 0
-    if (freed >= excess) return (times[index] ?? now) + policy.windowMillis - now
+  for (let index = start; index < end; index += 2) {
+    freed += entries[index + 1] ?? 0
+    if (freed >= excess) return (entries[index] ?? now) + policy.windowMillis - now
   }
   return 0
 }
@@ -131,13 +134,13 @@ export const settle = (
   }
   let left = -difference
   const own = shifted(state, 0)
-  const costs = own.costs.map((cost, index) => {
-    if (own.times[index] !== charge.at) return cost
-    const back = Math.min(cost, left)
+  const entries = own.entries.map((value, index) => {
+    if (isTime(index) || own.entries[index - 1] !== charge.at) return value
+    const back = Math.min(value, left)
     left -= back
-    return cost - back
+    return value - back
   })
-  return { ...own, costs, total: own.total + difference + left }
+  return { ...own, entries, total: own.total + difference + left }
 }
 
 export const used = (state: SlidingLog, now: number): number => current(state.policy, state, now).total

@@ -1,6 +1,6 @@
 /** Asks the store, and says what holds when it gives no answer. */
 import { Clock, Effect } from "effect"
-import type { Demand, Outcome, RateLimiterStore, RateLimiterStoreLost, Settlement } from "../RateLimiterStore.ts"
+import type { Demand, Outcome, RateLimiterStore, RateLimiterStoreLost, Settlement, Take } from "../RateLimiterStore.ts"
 import type { Admitted, Left } from "./Decision.ts"
 import type { MemoryStore } from "./MemoryStore.ts"
 
@@ -58,6 +58,11 @@ export class StoreGuard {
     this.#local = options.local
     this.#retryMillis = options.retryMillis
     this.#onChange = options.onChange
+  }
+
+  /** A store that decides at once is never lost, so there is nothing to guard. */
+  get atOnce(): Take["atOnce"] {
+    return this.#store.take.atOnce
   }
 
   get isLost(): boolean {
