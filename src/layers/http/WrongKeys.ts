@@ -1,7 +1,7 @@
-import { Clock, Context, Effect, Exit, Layer } from "effect"
+import { Clock, Context, Effect, Exit, Layer, Metric } from "effect"
 import { RateLimited } from "../../domain/access/RateLimit.ts"
 import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
-import { show } from "../../resilience/PulledMetrics.ts"
+import * as Instruments from "../../resilience/ratelimit/Instruments.ts"
 import { MemoryStore } from "../../resilience/ratelimit/MemoryStore.ts"
 import type { RateLimitPolicy } from "../../resilience/ratelimit/Policy.ts"
 import { Cost } from "../../resilience/RateLimiterStore.ts"
@@ -41,7 +41,6 @@ const limited = Effect.fnUntraced(function*(policy: RateLimitPolicy) {
   const directory = yield* PolicyDirectory
   const clock = yield* Clock.Clock
   const store = new MemoryStore(maxAddresses)
-  const counts = { allowed: 0, denied: 0 }
   const now = () => Math.floor(clock.currentTimeMillisUnsafe())
 
   yield* Effect.orDie(directory.register({
@@ -61,13 +60,15 @@ const limited = Effect.fnUntraced(function*(policy: RateLimitPolicy) {
       }),
     forget: (key) => Effect.sync(() => store.forget(policy, key))
   }))
-  const counter = (decision: keyof typeof counts) => ({
-    type: "Counter" as const,
-    id: "rate_limiter_decisions_total",
-    attributes: { policy: policy.name, decision },
-    read: () => counts[decision]
-  })
-  yield* show([counter("allowed"), counter("denied")])
+  const decisions = yield* Instruments.counters((attributes) =>
+    Metric.counter("rate_limiter_decisions_total", {
+      description: "Calls by policy and how they ended: allowed, denied, impossible, interrupted",
+      attributes,
+      incremental: true
+    })
+  )
+  const allowed = decisions({ policy: policy.name, decision: "allowed" })
+  const denied = decisions({ policy: policy.name, decision: "denied" })
 
   return WrongKeys.of({
     guard: <A, E extends { readonly _tag: string }>(origin: RequestOrigin, lookUp: Effect.Effect<A, E>) =>
@@ -76,7 +77,7 @@ const limited = Effect.fnUntraced(function*(policy: RateLimitPolicy) {
         // Taken before the look-up, so that a thousand at once are no more than a thousand in turn
         const outcome = store.take([demand], now())
         if (outcome._tag === "NotTaken") {
-          counts.denied++
+          denied.count++
           return Effect.fail(
             new RateLimited({
               policy: policy.name,
@@ -84,7 +85,7 @@ const limited = Effect.fnUntraced(function*(policy: RateLimitPolicy) {
             })
           )
         }
-        counts.allowed++
+        allowed.count++
         return Effect.onExit(lookUp, (exit) =>
           Effect.sync(() => {
             if (isWrong(exit)) return
