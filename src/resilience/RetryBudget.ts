@@ -21,11 +21,17 @@ export interface RetryBudgetOptions {
 const retryCost = 1_000_000
 
 export class RetryBudget {
+  /** Retries for each request. */
+  readonly ratio: number
+  /** Retries saved up at most. */
+  readonly capacity: number
   readonly #deposit: number
   readonly #capacity: number
   #balance: number
 
   constructor(options: { readonly ratio: number; readonly floor: number; readonly capacity: number }) {
+    this.ratio = options.ratio
+    this.capacity = options.capacity
     this.#deposit = Math.floor(options.ratio * retryCost)
     this.#capacity = options.capacity * retryCost
     this.#balance = Math.min(options.floor, options.capacity) * retryCost

@@ -46,6 +46,8 @@ export class ImpossibleCost extends Schema.TaggedError<ImpossibleCost>()("Imposs
   cost: Schema.Number,
   capacity: Schema.Int
 }) {
+  readonly [RejectionTypeId] = true
+
   override get message() {
     return `${this.policy}: a cost of ${this.cost} is never admitted, the capacity is ${this.capacity}`
   }
