@@ -1,6 +1,9 @@
-/** Decisions of the rate limiter in memory beside those of rate-limiter-flexible and Effect's own. */
+/** The rate limiter in memory beside rate-limiter-flexible and Effect's own: its decisions, and what its keys take. */
 import { Duration, Effect, Layer, Result } from "effect"
 import * as EffectRateLimiter from "effect/persistence/RateLimiter"
+import { execFile } from "node:child_process"
+import { join } from "node:path"
+import { promisify } from "node:util"
 import { RateLimiterMemory } from "rate-limiter-flexible"
 import { RateLimitPolicy } from "../../src/resilience/ratelimit/Policy.ts"
 import type { Algorithm } from "../../src/resilience/ratelimit/Policy.ts"
@@ -8,6 +11,7 @@ import { RateLimiter } from "../../src/resilience/RateLimiter.ts"
 import * as RateLimiterStoreMemory from "../../src/resilience/RateLimiterStoreMemory.ts"
 import { compare } from "./Rounds.ts"
 import type { Contestant } from "./Rounds.ts"
+import type { Row } from "./Table.ts"
 
 /** Keys in turn: real limiters do not answer the same caller each time. */
 const keys = Array.from({ length: 1_000 }, (_, index) => `caller-${index}`)
@@ -55,7 +59,7 @@ const policyOf = (algorithm: Algorithm): RateLimitPolicy =>
 const algorithms: ReadonlyArray<Algorithm> = ["fixed-window", "token-bucket", "leaky-bucket", "sliding-window"]
 const loads: ReadonlyArray<Load> = ["one caller", "64 callers in flight"]
 
-export const rows = Effect.gen(function*() {
+const decisions = Effect.gen(function*() {
   const ours = yield* RateLimiter
   const effects = yield* EffectRateLimiter.RateLimiter
   const flexible = new RateLimiterMemory({ points: plenty, duration: 60 })
@@ -80,6 +84,7 @@ export const rows = Effect.gen(function*() {
             load
           )
         ],
+        // The exact log keeps every call, which nobody else does.
         wanted: algorithm === "sliding-window" ? 0 : 1
       }))
   })
@@ -89,4 +94,42 @@ export const rows = Effect.gen(function*() {
     RateLimiter.layer().pipe(Layer.provide(RateLimiterStoreMemory.layer())),
     EffectRateLimiter.layer.pipe(Layer.provide(EffectRateLimiter.layerStoreMemory))
   ])
+)
+
+/** Megabytes that a million keys take, and that are still taken when they no longer count. */
+const keysOf = (limiter: string) =>
+  Effect.promise(async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      "--expose-gc",
+      join(import.meta.dirname, "KeysInMemory.ts"),
+      limiter
+    ])
+    const [full = Number.NaN, after = Number.NaN] = stdout.split(" ").map((bytes) => Number(bytes) / 1e6)
+    return { full, after }
+  })
+
+const memory = Effect.gen(function*() {
+  const peers = [
+    { name: "rate-limiter-flexible", ...(yield* keysOf("flexible")) },
+    { name: "Effect's RateLimiter", ...(yield* keysOf("effect")) }
+  ]
+  const rows = yield* Effect.forEach(
+    algorithms,
+    (algorithm) =>
+      Effect.map(keysOf(algorithm), ({ after, full }) =>
+        peers.map((peer): Row => ({
+          figure: `${algorithm}, 1,000,000 keys → all expired, MB of heap`,
+          ours: `${full.toFixed(0)} → ${after.toFixed(0)}`,
+          peer: `${peer.name}: ${peer.full.toFixed(0)} → ${peer.after.toFixed(0)}`,
+          ratio: peer.full / full,
+          wanted: "< 200 → < 5",
+          isMet: full < 200 && after < 5
+        })))
+  )
+  return rows.flat()
+})
+
+export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.map(
+  Effect.all([decisions, memory]),
+  ([decisions, memory]) => [...decisions, ...memory]
 )

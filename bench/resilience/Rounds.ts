@@ -18,7 +18,7 @@ export interface Comparison {
   readonly wanted: number | Readonly<Record<string, number>>
 }
 
-const rounds = 9
+export const rounds = 9
 
 export const median = (values: ReadonlyArray<number>): number =>
   values.toSorted((one, other) => one - other)[values.length >> 1] ?? 0
