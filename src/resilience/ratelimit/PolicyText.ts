@@ -3,6 +3,7 @@
  * First how much in how long (`100/minute`, `5/10s`, `1000/1 hour`), then any of the parameters, in any order.
  */
 import { Effect, Option, Result, Schema, SchemaIssue, SchemaTransformation } from "effect"
+import * as SpanText from "../SpanText.ts"
 import type { Mistake, OnStoreLost as StoreLostChoice, PolicyOptions } from "./Policy.ts"
 import { Algorithm, InvalidPolicy, RateLimitPolicy } from "./Policy.ts"
 
@@ -23,31 +24,11 @@ const storeLostChoices = new Map<string, StoreLostChoice>([
   ["local", "local"]
 ])
 
-const units = new Map([
-  ["ms", 1],
-  ["millisecond", 1],
-  ["s", 1_000],
-  ["second", 1_000],
-  ["m", 60_000],
-  ["minute", 60_000],
-  ["h", 3_600_000],
-  ["hour", 3_600_000],
-  ["d", 86_400_000],
-  ["day", 86_400_000]
-])
-
 const parameters = ["algorithm", "per", "burst", "local", "lost"] as const
 type Parameter = typeof parameters[number]
 
 const isParameter = (name: string): name is Parameter => parameters.some((known) => known === name)
 const isAlgorithm = Schema.is(Algorithm)
-
-/** In milliseconds. */
-const windowOf = (text: string): number | undefined => {
-  const [, count = "1", unit = ""] = /^(\d{1,15})?\s*([a-z]+)$/.exec(text) ?? []
-  const millis = units.get(unit) ?? units.get(unit.replace(/s$/, ""))
-  return millis === undefined ? undefined : millis * Number(count)
-}
 
 const countOf = (text: string): number => /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
 
@@ -60,7 +41,7 @@ export const parse = (
   const [quota = "", ...rest] = text.split(";").map((part) => part.trim())
 
   const [, limitText = "", windowText = ""] = /^([^/]*)\/([^/]*)$/.exec(quota) ?? []
-  const window = windowOf(windowText.trim())
+  const window = SpanText.read(windowText.trim())
   if (window === undefined) {
     mistakes.push({ part: "window", message: `${show(quota)} is not like 100/minute, 5/10s or 1000/1 hour` })
   }
@@ -110,21 +91,13 @@ export const print = (policy: RateLimitPolicy): string => {
   const isBucket = policy.algorithm === "token-bucket" || policy.algorithm === "leaky-bucket"
   const lost = [...storeLostChoices].find(([, choice]) => choice === policy.onStoreLost)?.[0]
   return [
-    `${policy.limit}/${windowText(policy.windowMillis)}`,
+    `${policy.limit}/${SpanText.print(policy.windowMillis)}`,
     `algorithm=${policy.algorithm}`,
     ...policy.per === undefined ? [] : [`per=${policy.per}`],
     ...isBucket && policy.capacity !== policy.limit ? [`burst=${policy.capacity}`] : [],
     ...policy.local === policy ? [] : [`local=${policy.local.limit}`],
     ...policy.onStoreLost === "local" ? [] : [`lost=${lost}`]
   ].join("; ")
-}
-
-const windowText = (millis: number): string => {
-  for (const unit of ["day", "hour", "minute", "second"]) {
-    const count = millis / (units.get(unit) ?? Infinity)
-    if (Number.isInteger(count)) return count === 1 ? unit : `${count} ${unit}s`
-  }
-  return `${millis}ms`
 }
 
 const show = (text: string): string => JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)

@@ -71,11 +71,9 @@ describe("whose request it is", () => {
     "unknown",
     "2001:db8::1"
   ])))
-  const hops = Arbitrary.schema(Schema.Literals([
-    ["203.0.113.9"],
-    ["203.0.113.9", "10.0.0.2"],
-    ["203.0.113.9", "10.0.0.2", "10.0.0.3"]
-  ]))
+  const hops = Arbitrary.schema(Schema.Literals([1, 2, 3])).pipe(
+    Arbitrary.map((count) => ["203.0.113.9", "10.0.0.2", "10.0.0.3"].slice(0, count))
+  )
 
   it.prop("nobody chooses whose a request is by what comes before the proxies' own words", [anything, hops], (
     [words, hops]
