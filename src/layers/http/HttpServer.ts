@@ -5,14 +5,16 @@ import { HttpApiBuilder } from "effect/http-api"
 import { createServer } from "node:http"
 import type { Server } from "node:http"
 import { MaasApi } from "../../api/MaasApi.ts"
-import { Settings } from "../settings/Settings.ts"
+import { defaultPort, Settings } from "../settings/Settings.ts"
 import * as Authorization from "./Authorization.ts"
+import * as CircuitsHandlers from "./CircuitsHandlers.ts"
 import { ClientAddress } from "./ClientAddress.ts"
 import * as DocsPage from "./DocsPage.ts"
 import * as Edge from "./Edge.ts"
 import * as ExpressLane from "./ExpressLane.ts"
 import * as InferenceHandlers from "./InferenceHandlers.ts"
 import * as KeysHandlers from "./KeysHandlers.ts"
+import * as LimitsHandlers from "./LimitsHandlers.ts"
 import * as ModelsHandlers from "./ModelsHandlers.ts"
 import * as OpenInferenceHandlers from "./OpenInferenceHandlers.ts"
 import * as OperationsHandlers from "./OperationsHandlers.ts"
@@ -33,6 +35,8 @@ const handlers = Layer.mergeAll(
   InferenceHandlers.layer,
   OpenInferenceHandlers.layer,
   KeysHandlers.layer,
+  CircuitsHandlers.layer,
+  LimitsHandlers.layer,
   OperationsHandlers.layer
 )
 
@@ -62,7 +66,7 @@ const longPaths = Layer.succeed(HttpRouter.RouterConfig, { maxParamLength: 16_38
 
 /** Listens until the scope closes. Then it takes no more, and gives what is being answered `shutdownGrace` to end. */
 const listen = Effect.gen(function*() {
-  const { host, port, shutdownGrace } = yield* Settings
+  const { host, role, port = defaultPort[role], shutdownGrace } = yield* Settings
   const lane = yield* ExpressLane.ExpressLane
   const app = yield* HttpRouter.toHttpEffect(routes)
   const edge = yield* Edge.make

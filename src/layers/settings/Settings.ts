@@ -11,6 +11,7 @@ import {
   Schema,
   SchemaIssue
 } from "effect"
+import * as CircuitText from "../../resilience/circuit/CircuitText.ts"
 import { RateLimitPolicy } from "../../resilience/ratelimit/Policy.ts"
 import * as PolicyText from "../../resilience/ratelimit/PolicyText.ts"
 import * as TrustedProxies from "../http/TrustedProxies.ts"
@@ -18,18 +19,24 @@ import * as LimitSettings from "./LimitSettings.ts"
 
 /** What can be set: the name in the environment, and what is said of it to those who set it. */
 const names = {
+  role: "MAAS_ROLE",
   host: "MAAS_HOST",
   port: "PORT",
   dataDirectory: "MAAS_DATA_DIR",
   adminKey: "MAAS_ADMIN_KEY",
   databaseUrl: "DATABASE_URL",
   databasePool: "MAAS_DATABASE_POOL",
+  registryUrl: "MAAS_REGISTRY_URL",
+  runtimeUrl: "MAAS_RUNTIME_URL",
+  internalSecret: "MAAS_INTERNAL_SECRET",
   maxUpload: "MAAS_MAX_UPLOAD",
   maxBody: "MAAS_MAX_BODY",
   modelMemoryLimit: "MAAS_MODEL_MEMORY_LIMIT",
   inferenceTimeout: "MAAS_INFERENCE_TIMEOUT",
   loadTimeout: "MAAS_LOAD_TIMEOUT",
   maxLoadedModels: "MAAS_MAX_LOADED_MODELS",
+  modelCircuit: "MAAS_MODEL_CIRCUIT",
+  modelConcurrency: "MAAS_MODEL_CONCURRENCY",
   shutdownGrace: "MAAS_SHUTDOWN_GRACE",
   limitModelsRead: "MAAS_LIMIT_MODELS_READ",
   limitInference: "MAAS_LIMIT_INFERENCE",
@@ -53,10 +60,20 @@ const limits = {
   wrongKeys: "100/minute"
 } as const
 
+/** Thirty seconds each time: nobody waits longer for a model that has recovered. */
+const modelCircuit: CircuitText.CircuitPlan = {
+  text: "5 failures; open=30s; growth=1",
+  options: { trip: { _tag: "ConsecutiveFailures", failures: 5 }, openFor: Duration.seconds(30), growth: 1 }
+}
+
 /** What holds when it is not set, and what it is for: the table of the README. */
 export const descriptions: Readonly<Record<Name, { readonly fallback: string; readonly purpose: string }>> = {
+  role: { fallback: "all", purpose: "gateway, registry, runtime, processor, or all of them in one process" },
   host: { fallback: "127.0.0.1", purpose: "The address to listen on; 0.0.0.0 for every one" },
-  port: { fallback: "8000", purpose: "The port to listen on; 0 for any free one" },
+  port: {
+    fallback: "8000; registry 8001, runtime 8002, processor 8003",
+    purpose: "The port to listen on; 0 for any free one"
+  },
   dataDirectory: { fallback: "data", purpose: "The folder of artifacts, embedded database and first admin key" },
   adminKey: {
     fallback: "made at the first start",
@@ -64,12 +81,20 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
   },
   databaseUrl: { fallback: "an embedded server", purpose: "A PostgreSQL server, 15 or newer: postgres://…" },
   databasePool: { fallback: "10", purpose: "The most connections to PostgreSQL at once" },
+  registryUrl: { fallback: "none", purpose: "Where the registry is, for a gateway: http://host:8001" },
+  runtimeUrl: { fallback: "none", purpose: "Where the runtime is, for a gateway and a processor: http://host:8002" },
+  internalSecret: { fallback: "none", purpose: "What the roles know each other by: 32 characters or more" },
   maxUpload: { fallback: "1 GiB", purpose: "The largest artifact" },
   maxBody: { fallback: "32 MiB", purpose: "The largest body of any other request" },
   modelMemoryLimit: { fallback: "1 GiB", purpose: "The memory that one model may take" },
   inferenceTimeout: { fallback: "10 seconds", purpose: "How long a model may take to answer" },
   loadTimeout: { fallback: "30 seconds", purpose: "How long validating, converting and loading may take, each" },
   maxLoadedModels: { fallback: "32", purpose: "The most models in memory; the least recently used gives way" },
+  modelCircuit: {
+    fallback: modelCircuit.text,
+    purpose: "What opens the circuit of a version, and for how long, or off"
+  },
+  modelConcurrency: { fallback: "256", purpose: "The most calls of one version at once; further ones are refused" },
   shutdownGrace: { fallback: "20 seconds", purpose: "How long requests may take to end after SIGTERM" },
   limitModelsRead: { fallback: limits.modelsRead, purpose: "How often models and versions may be read, or off" },
   limitInference: { fallback: limits.inference, purpose: "How often a key may let models answer, or off" },
@@ -95,19 +120,35 @@ const postgresUrl = Schema.String.check(
   Schema.isPattern(/^postgres(ql)?:\/\/./, { expected: "postgres://user:password@host:port/database" })
 )
 
+const roleUrl = Schema.String.check(
+  Schema.isPattern(/^https?:\/\/[^/?#@]+\/?$/, { expected: "http://host:port" })
+).pipe(Schema.decodeTo(Schema.URLFromString))
+const internalSecret = Schema.String.check(
+  Schema.isPattern(/^[\x21-\x7e]{32,256}$/, { expected: "32 to 256 printable ASCII characters without spaces" })
+)
+
 const configs = {
+  role: Config.withDefault(Config.Literals(["gateway", "registry", "runtime", "processor", "all"], names.role), "all"),
   host: Config.withDefault(Config.NonEmptyString(names.host), "127.0.0.1"),
-  port: Config.withDefault(integer(names.port, { minimum: 0, maximum: 65_535 }), 8_000),
+  port: optional(integer(names.port, { minimum: 0, maximum: 65_535 })),
   dataDirectory: Config.withDefault(Config.NonEmptyString(names.dataDirectory), "data"),
   adminKey: optional(Config.schema(Schema.RedactedFromValue(adminKey), names.adminKey)),
   databaseUrl: optional(Config.schema(Schema.RedactedFromValue(postgresUrl), names.databaseUrl)),
   databasePool: Config.withDefault(integer(names.databasePool, { minimum: 2, maximum: 1_000 }), 10),
+  registryUrl: optional(Config.schema(roleUrl, names.registryUrl)),
+  runtimeUrl: optional(Config.schema(roleUrl, names.runtimeUrl)),
+  internalSecret: optional(Config.schema(Schema.RedactedFromValue(internalSecret), names.internalSecret)),
   maxUpload: Config.withDefault(Config.ByteSize(names.maxUpload), ByteSize.gibibytes(1)),
   maxBody: Config.withDefault(Config.ByteSize(names.maxBody), ByteSize.mebibytes(32)),
   modelMemoryLimit: Config.withDefault(Config.ByteSize(names.modelMemoryLimit), ByteSize.gibibytes(1)),
   inferenceTimeout: Config.withDefault(Config.Duration(names.inferenceTimeout), Duration.seconds(10)),
   loadTimeout: Config.withDefault(Config.Duration(names.loadTimeout), Duration.seconds(30)),
   maxLoadedModels: Config.withDefault(integer(names.maxLoadedModels, { minimum: 1, maximum: 10_000 }), 32),
+  modelCircuit: Config.withDefault(
+    Config.schema(Schema.Union([Schema.Literal("off"), CircuitText.fromText]), names.modelCircuit),
+    modelCircuit
+  ),
+  modelConcurrency: Config.withDefault(integer(names.modelConcurrency, { minimum: 1, maximum: 100_000 }), 256),
   shutdownGrace: Config.withDefault(Config.Duration(names.shutdownGrace), Duration.seconds(20)),
   limitModelsRead: LimitSettings.requestLimit("models-read", names.limitModelsRead, limits.modelsRead),
   limitInference: LimitSettings.requestLimit("inference", names.limitInference, limits.inference),
@@ -132,15 +173,19 @@ export class ConfigurationInvalid extends Schema.TaggedError<ConfigurationInvali
   }
 }
 
-const secrets: ReadonlyArray<string> = [names.adminKey, names.databaseUrl]
+const secrets: Readonly<Record<string, string>> = {
+  [names.adminKey]: descriptions.adminKey.purpose,
+  [names.databaseUrl]: descriptions.databaseUrl.purpose,
+  [names.internalSecret]: descriptions.internalSecret.purpose
+}
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 
 const mistakeOf = (name: string, error: Config.ConfigError) => ({
   name,
   // A mistaken secret is still a secret
-  message: secrets.includes(name)
-    ? `not as expected: ${descriptions[name === names.adminKey ? "adminKey" : "databaseUrl"].purpose}`
+  message: secrets[name] !== undefined
+    ? `not as expected: ${secrets[name]}`
     : Schema.isSchemaError(error.cause)
     ? formatIssues(error.cause.issue).issues.map(({ message }) => message).join("; ")
     : error.message
@@ -153,13 +198,55 @@ const load = Effect.gen(function*() {
     Result.isFailure(result) ? [mistakeOf(name, result.failure)] : []
   )
   if (mistakes.length > 0) return yield* new ConfigurationInvalid({ mistakes })
-  return yield* Effect.orDie(Config.all(configs))
+  const values = yield* Effect.orDie(Config.all(configs))
+  const missing = neededBy[values.role].filter((name) => values[name] === undefined)
+  if (missing.length > 0) {
+    return yield* new ConfigurationInvalid({ mistakes: missing.map((name) => missingFor(values.role, name)) })
+  }
+  return values
+})
+
+type Role = "gateway" | "registry" | "runtime" | "processor" | "all"
+type Needed = "databaseUrl" | "registryUrl" | "runtimeUrl" | "internalSecret"
+
+/** What a role can't do without. */
+const neededBy: Readonly<Record<Role, ReadonlyArray<Needed>>> = {
+  all: [],
+  gateway: ["registryUrl", "runtimeUrl", "internalSecret"],
+  registry: ["databaseUrl", "internalSecret"],
+  runtime: ["databaseUrl", "internalSecret"],
+  processor: ["databaseUrl", "runtimeUrl", "internalSecret"]
+}
+
+const missingFor = (role: Role, name: Needed) => ({
+  name: names[name],
+  message: `the role ${role} needs it: ${descriptions[name].purpose}`
 })
 
 type Values = Effect.Success<typeof load>
 
 export class Settings extends Context.Service<Settings, Values>()("maas/layers/settings/Settings") {
   static readonly layer: Layer.Layer<Settings, ConfigurationInvalid> = Layer.effect(Settings, load)
+}
+
+/** A setting that the role can't do without; that it is there was checked when the settings were read. */
+export const needed = <N extends Needed>(
+  name: N
+): Effect.Effect<NonNullable<Values[N]>, ConfigurationInvalid, Settings> =>
+  Effect.flatMap(Settings, (settings): Effect.Effect<NonNullable<Values[N]>, ConfigurationInvalid> => {
+    const value = settings[name]
+    return value === undefined
+      ? Effect.fail(new ConfigurationInvalid({ mistakes: [missingFor(settings.role, name)] }))
+      : Effect.succeed(value)
+  })
+
+/** Where a role listens unless told otherwise. */
+export const defaultPort: Readonly<Record<Role, number>> = {
+  all: 8_000,
+  gateway: 8_000,
+  registry: 8_001,
+  runtime: 8_002,
+  processor: 8_003
 }
 
 const show = (value: unknown): string =>
@@ -173,6 +260,8 @@ const show = (value: unknown): string =>
     ? ByteSize.format(value)
     : value instanceof RateLimitPolicy
     ? PolicyText.print(value)
+    : CircuitText.isCircuitPlan(value)
+    ? value.text
     : LimitSettings.isPlans(value)
     ? LimitSettings.printPlans(value)
     : TrustedProxies.isTrustedProxies(value)
