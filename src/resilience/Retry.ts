@@ -8,7 +8,7 @@ import * as Headers from "effect/http/Headers"
 import { remainingMillis } from "./Deadline.ts"
 import { checked, timeSpan, wholeNumber } from "./InvalidSettings.ts"
 import type { InvalidSettings } from "./InvalidSettings.ts"
-import { CountedIn, CurrentRetryBudget } from "./RetryBudget.ts"
+import { countRequest } from "./RetryBudget.ts"
 import type { RetryBudget } from "./RetryBudget.ts"
 import { decorrelatedJitter } from "./RetryDelay.ts"
 
@@ -84,7 +84,8 @@ export const askedMillis = (asked: RetryAfter | undefined, atMostMillis: number,
   return Math.max(0, Math.min(Duration.toMillis(parsed.success), atMostMillis))
 }
 
-const mayRepeat = (call: Repeatability): boolean =>
+/** Whether repeating the call does its work at most once. */
+export const mayRepeat = (call: Repeatability): boolean =>
   call._tag === "Safe" || (call.idempotencyKey !== undefined && call.idempotencyKey !== "")
 
 /** What came of a failed attempt, as the metric names it. */
@@ -159,10 +160,7 @@ export const retry: {
     call: Repeatability = policy.call
   ): Effect.Effect<A, E, R> =>
     Effect.withFiber((fiber) => {
-      const budget = fiber.getRef(CurrentRetryBudget)
-      const isCounted = budget === undefined || fiber.getRef(CountedIn) === budget
-      if (!isCounted) budget.deposit()
-      const attempt = isCounted ? self : Effect.provideService(self, CountedIn, budget)
+      const { attempt, budget } = countRequest(fiber, self)
       return Effect.catchCause(attempt, (cause) => loop(attempt, policy, call, budget, undefined, 1, cause))
     })
 )

@@ -4,6 +4,7 @@
  * many layers retry it, so layers can't multiply. The idea is that of Finagle's RetryBudget and gRPC's retry throttling.
  */
 import { Context, Effect } from "effect"
+import type { Fiber } from "effect"
 import { dual } from "effect/Function"
 import { checked, finiteNumber, wholeNumber } from "./InvalidSettings.ts"
 import type { InvalidSettings } from "./InvalidSettings.ts"
@@ -61,9 +62,24 @@ export const CurrentRetryBudget = Context.Reference<RetryBudget | undefined>("ma
 })
 
 /** The budget that the request under way was counted in. */
-export const CountedIn = Context.Reference<RetryBudget | undefined>("maas/resilience/RetryBudget/CountedIn", {
+const CountedIn = Context.Reference<RetryBudget | undefined>("maas/resilience/RetryBudget/CountedIn", {
   defaultValue: () => undefined
 })
+
+/**
+ * Counts the request that `self` is the first attempt of in the fiber's budget, unless an outer layer did. The answer is
+ * what to attempt instead of `self`, so that inner layers know, and the budget that further attempts take from.
+ */
+export const countRequest = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  self: Effect.Effect<A, E, R>
+): { readonly attempt: Effect.Effect<A, E, R>; readonly budget: RetryBudget | undefined } => {
+  const budget = fiber.getRef(CurrentRetryBudget)
+  const isCounted = budget === undefined || fiber.getRef(CountedIn) === budget
+  if (isCounted) return { attempt: self, budget }
+  budget.deposit()
+  return { attempt: Effect.provideService(self, CountedIn, budget), budget }
+}
 
 export const make = (options: RetryBudgetOptions): Effect.Effect<RetryBudget, InvalidSettings> => {
   const { floor, ratio, capacity = floor + 100 } = options
