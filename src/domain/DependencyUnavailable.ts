@@ -5,7 +5,7 @@ export const usualOutageSeconds = 2
 
 /** Something that the platform stands on is away for now; `retryAfterSeconds` is when to try again. */
 export class DependencyUnavailable extends Schema.TaggedError<DependencyUnavailable>()("DependencyUnavailable", {
-  dependency: Schema.Literals(["postgres", "event-log", "storage", "runners", "redis"]),
+  dependency: Schema.Literals(["postgres", "event-log", "storage", "runners", "redis", "registry", "runtime"]),
   retryAfterSeconds: Schema.Int
 }) {
   override get message() {

@@ -13,7 +13,7 @@ import type { HttpServerRequest } from "effect/http"
 import { HttpServerResponse } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http"
-import { RequiredScope } from "../../api/Authorization.ts"
+import { Caller, RequiredScope } from "../../api/Authorization.ts"
 import { CountedAs } from "../../api/RateLimits.ts"
 import type { Principal } from "../../domain/access/Principal.ts"
 import * as HeaderFields from "../../resilience/ratelimit/HeaderFields.ts"
@@ -27,7 +27,7 @@ export interface LaneCall<Params, E> {
   readonly endpoint: HttpApiEndpoint.Top
   /** The parameters in a path; undefined for one that is another endpoint's, or odd. */
   readonly match: (path: string) => Params | undefined
-  readonly answer: (params: Params, body: string) => Effect.Effect<string, E>
+  readonly answer: (params: Params, body: string, caller: Principal) => Effect.Effect<string, E>
 }
 
 /** Sends a request the general way. */
@@ -40,7 +40,7 @@ export class ExpressLane extends Context.Service<ExpressLane, {
   ) => (
     request: HttpServerRequest.HttpServerRequest,
     params: Params
-  ) => Effect.Effect<HttpServerResponse.HttpServerResponse, E>
+  ) => Effect.Effect<HttpServerResponse.HttpServerResponse, E, Caller>
   /** Whether the lane took the request. What it takes ends with the scope at the latest. */
   readonly take: (request: IncomingMessage, response: ServerResponse, general: General, scope: Scope.Scope) => boolean
 }>()("maas/layers/http/ExpressLane") {}
@@ -102,15 +102,15 @@ const make = Effect.gen(function*() {
     const failed = new WeakMap<object, Exit.Exit<string, E>>()
     const count = counter.of(Context.get(endpoint.annotations, CountedAs))
 
-    const answered = (request: IncomingMessage, params: Params) =>
+    const answered = (request: IncomingMessage, params: Params, caller: Principal) =>
       Effect.flatMap(bodyOf(request), (body) =>
         Effect.onExit(
-          answer(params, body),
+          answer(params, body, caller),
           (exit) => Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => failed.set(request, exit))
         ))
 
-    const unlimited = (request: IncomingMessage, params: Params): Effect.Effect<Answered, unknown> =>
-      Effect.map(answered(request, params), (text) => ({ text, fields: noFields }))
+    const unlimited = (request: IncomingMessage, params: Params, caller: Principal): Effect.Effect<Answered, unknown> =>
+      Effect.map(answered(request, params, caller), (text) => ({ text, fields: noFields }))
 
     /** The fields of the limit are told; what fails was counted, and is not counted again on its general way. */
     const limited = (count: Count) =>
@@ -120,9 +120,9 @@ const make = Effect.gen(function*() {
       caller: Principal
     ): Effect.Effect<Answered, unknown> =>
       Effect.flatMap(count({ headers: request.headers, remote: request.socket.remoteAddress }, caller), (decision) => {
-        if (decision === undefined) return unlimited(request, params)
+        if (decision === undefined) return unlimited(request, params, caller)
         if (decision._tag === "Allowed") {
-          return answered(request, params).pipe(
+          return answered(request, params, caller).pipe(
             Effect.map((text) => ({ text, fields: HeaderFields.ofQuotas(decision.quotas) })),
             Effect.onError(() => Effect.sync(() => counter.keep(request, decision)))
           )
@@ -144,8 +144,11 @@ const make = Effect.gen(function*() {
     lanes.push({ begin, path: endpoint.path })
     return (request: HttpServerRequest.HttpServerRequest, params: Params) =>
       Effect.map(
-        failed.get(request.source) ?? Effect.flatMap(Effect.orDie(request.text), (body) => answer(params, body)),
-        (text) => HttpServerResponse.text(text, { contentType: "application/json" })
+        failed.get(request.source) ??
+          Effect.flatMap(Caller, (caller) =>
+            Effect.flatMap(Effect.orDie(request.text), (body) => answer(params, body, caller))),
+        (text) =>
+          HttpServerResponse.text(text, { contentType: "application/json" })
       )
   }
 

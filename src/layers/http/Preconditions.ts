@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { InvalidRequest } from "../../api/Problems.ts"
 
 /** A model's entity tag: its revision (RFC 9110, section 8.8.3). */
@@ -48,4 +48,15 @@ export const rangeOf = (range: string | undefined, size: number): ByteRange | "u
   return Number(first) >= size
     ? "unsatisfiable"
     : { start: Number(first), end: last === "" ? size : Math.min(size, Number(last) + 1) }
+}
+
+/** Beyond this, proxies between here and the caller cut the line. */
+const longestWait = Duration.minutes(5)
+
+const units = { ms: 1, s: 1_000, m: 60_000 }
+/** How long a request's `wait` says to wait. */
+export const patienceOf = (wait: string | undefined): Duration.Duration => {
+  const parts = /^([0-9]+)(ms|s|m)?$/.exec(wait ?? "0")
+  const unit = parts?.[2] === "ms" || parts?.[2] === "m" ? parts[2] : "s"
+  return Duration.min(longestWait, Duration.millis(Number(parts?.[1] ?? 0) * units[unit]))
 }

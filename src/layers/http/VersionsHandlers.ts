@@ -15,19 +15,10 @@ import { Versions } from "../../services/Versions.ts"
 import { answerOf, fingerprint, idempotent } from "./IdempotentAnswer.ts"
 import { readForm } from "./Multipart.ts"
 import { makePage } from "./Pages.ts"
-import { rangeOf, sha256Of } from "./Preconditions.ts"
+import { patienceOf, rangeOf, sha256Of } from "./Preconditions.ts"
 import { toVersionView } from "./VersionView.ts"
 
-/** Beyond this, proxies between here and the caller cut the line. */
-const longestWait = Duration.minutes(5)
 const keepAliveEvery = Duration.seconds(15)
-
-const units = { ms: 1, s: 1_000, m: 60_000 }
-const patienceOf = (wait: string | undefined): Duration.Duration => {
-  const parts = /^([0-9]+)(ms|s|m)?$/.exec(wait ?? "0")
-  const unit = parts?.[2] === "ms" || parts?.[2] === "m" ? parts[2] : "s"
-  return Duration.min(longestWait, Duration.millis(Number(parts?.[1] ?? 0) * units[unit]))
-}
 
 const created = answerOf(VersionView, 201)
 const withLocation = (record: VersionRecord) =>

@@ -229,12 +229,13 @@ export class Settings extends Context.Service<Settings, Values>()("maas/layers/s
   static readonly layer: Layer.Layer<Settings, ConfigurationInvalid> = Layer.effect(Settings, load)
 }
 
+type Given = { readonly [N in Needed]: Exclude<Values[N], undefined> }
+
 /** A setting that the role can't do without; that it is there was checked when the settings were read. */
-export const needed = <N extends Needed>(
-  name: N
-): Effect.Effect<NonNullable<Values[N]>, ConfigurationInvalid, Settings> =>
-  Effect.flatMap(Settings, (settings): Effect.Effect<NonNullable<Values[N]>, ConfigurationInvalid> => {
-    const value = settings[name]
+export const needed = <N extends Needed>(name: N): Effect.Effect<Given[N], ConfigurationInvalid, Settings> =>
+  Effect.flatMap(Settings, (settings) => {
+    const values: { readonly [M in Needed]: Given[M] | undefined } = settings
+    const value = values[name]
     return value === undefined
       ? Effect.fail(new ConfigurationInvalid({ mistakes: [missingFor(settings.role, name)] }))
       : Effect.succeed(value)
