@@ -3,17 +3,20 @@
  * `layer(…, { excludeTestServices: true })`): a real server does not follow a test clock.
  */
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Layer, Redacted, Schema, String } from "effect"
+import { Effect, Layer, Redacted, Schema } from "effect"
 import type { Scope } from "effect"
 import { SqlSchema } from "effect/sql"
 import type { SqlClient, SqlError } from "effect/sql"
 import { inject } from "vitest"
+import * as DatabaseClient from "../../src/layers/postgres/DatabaseClient.ts"
 
-const clientOf = (url: Redacted.Redacted, options?: PgClient.PgPoolConfig) =>
-  PgClient.layer({
+/** As the program has it, with more patience: databases are made and dropped, while other tests keep the machine busy. */
+const clientOf = (url: Redacted.Redacted, options?: Partial<DatabaseClient.DatabaseClientOptions>) =>
+  DatabaseClient.layer({
     url,
-    transformQueryNames: String.camelToSnake,
-    transformResultNames: String.snakeToCamel,
+    maxConnections: 10,
+    answerWithin: "20 seconds",
+    connectionWithin: "20 seconds",
     ...options
   })
 
@@ -53,7 +56,7 @@ export const layerOf = clientOf
 
 /** A client on a fresh, empty database. Each place that provides this layer gets a database of its own. */
 export const layerFreshWith = (
-  options?: PgClient.PgPoolConfig
+  options?: Partial<DatabaseClient.DatabaseClientOptions>
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError> =>
   Layer.fresh(Layer.unwrap(Effect.map(freshDatabase, (url) => clientOf(url, options))))
 

@@ -52,6 +52,9 @@ export const alive = (processes: ReadonlyArray<Process>): ReadonlyArray<Process>
     return now !== undefined && now.state !== "Z" && now.startedAt === startedAt
   })
 
+/** Whether it was stopped by a signal, and so can start no other. */
+export const isStopped = (pid: number): boolean => read(pid)?.state === "T"
+
 /** Waits until the condition holds, for at most ten seconds. */
 export const eventually = (condition: () => boolean) =>
   Effect.sync(condition).pipe(

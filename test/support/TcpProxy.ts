@@ -7,6 +7,7 @@ import type { Server, Socket } from "node:net"
 export const openProxy = Effect.fnUntraced(function*(host: string, port: number) {
   const sockets = new Set<Socket>()
   let server: Server | undefined
+  let isStalled = false
 
   const listen = (at: number) =>
     Effect.callback<number>((resume) => {
@@ -20,6 +21,7 @@ export const openProxy = Effect.fnUntraced(function*(host: string, port: number)
             to.destroy()
           })
           from.pipe(to)
+          if (isStalled) from.pause()
         }
       })
       server = started
@@ -40,6 +42,16 @@ export const openProxy = Effect.fnUntraced(function*(host: string, port: number)
     for (const socket of sockets) socket.resetAndDestroy()
   })
 
+  /** Keeps every connection, and passes nothing on any more; nor on new ones. */
+  const stall = Effect.sync(() => {
+    isStalled = true
+    for (const socket of sockets) socket.pause()
+  })
+  const flow = Effect.sync(() => {
+    isStalled = false
+    for (const socket of sockets) socket.resume()
+  })
+
   const own = yield* Effect.acquireRelease(listen(0), () => cut)
-  return { port: own, cut, restore: Effect.asVoid(listen(own)) }
+  return { port: own, cut, restore: Effect.asVoid(listen(own)), stall, flow }
 })

@@ -1,29 +1,21 @@
-import * as PgClient from "@effect/sql-pg/PgClient"
-import { Effect, Layer, Path, String } from "effect"
-import * as EmbeddedPostgres from "../embedded/EmbeddedPostgres.ts"
+import { Effect, Layer } from "effect"
 import { Settings } from "../settings/Settings.ts"
+import * as DatabaseClient from "./DatabaseClient.ts"
+import { DatabaseUrl } from "./DatabaseUrl.ts"
 
-/** How long a statement may wait for a connection of the pool, or for the server to accept one. */
-const connectTimeout = "5 seconds"
+/** Together the longest that a caller waits for a server that hangs; a statement takes milliseconds. */
+const patience = { answerWithin: "4 seconds", connectionWithin: "3 seconds" } as const
 
-/** The server of `DATABASE_URL`, or an embedded one in the data folder that ends with the program. */
-const url = Effect.gen(function*() {
-  const { databaseUrl, dataDirectory } = yield* Settings
-  if (databaseUrl !== undefined) return databaseUrl
-  const path = yield* Path.Path
-  const embedded = yield* EmbeddedPostgres.start({ directory: path.resolve(dataDirectory, "postgres") })
-  return embedded.url
-})
-
+/** The pool that everything uses. */
 export const layer = Layer.unwrap(Effect.gen(function*() {
   const { databasePool } = yield* Settings
-  return PgClient.layer({
-    url: yield* url,
-    applicationName: "maas",
-    maxConnections: databasePool,
-    connectTimeout,
-    transformQueryNames: String.camelToSnake,
-    transformResultNames: String.snakeToCamel,
-    transformJson: false
-  })
+  return DatabaseClient.layer({ ...patience, url: yield* DatabaseUrl, maxConnections: databasePool })
 }))
+
+/** For statements that may go over whole tables. */
+export const unhurried = Layer.unwrap(
+  Effect.map(
+    DatabaseUrl,
+    (url) => DatabaseClient.layer({ url, maxConnections: 1, answerWithin: "1 hour", connectionWithin: "1 hour" })
+  )
+)

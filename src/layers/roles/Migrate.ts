@@ -1,6 +1,15 @@
-import { Layer } from "effect"
+import { Effect, Layer } from "effect"
 import * as Database from "../postgres/Database.ts"
+import { DatabaseUrl } from "../postgres/DatabaseUrl.ts"
 import * as Migrations from "../postgres/Migrations.ts"
 
+/** On a connection of its own, which is closed afterwards. */
+const migrated = Layer.effectDiscard(
+  Effect.scoped(Layer.build(Migrations.layer.pipe(Layer.provide(Database.unhurried))))
+)
+
 /** The database with its tables as this program needs them. */
-export const layer = Migrations.layer.pipe(Layer.provideMerge(Database.layer))
+export const layer = Database.layer.pipe(
+  Layer.provideMerge(migrated),
+  Layer.provide(DatabaseUrl.layer)
+)

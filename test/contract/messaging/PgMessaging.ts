@@ -1,6 +1,6 @@
 /** The messaging adapters on a fresh database, with their own tables only. */
 import { NodeServices } from "@effect/platform-node"
-import { PgClient, PgMigrator } from "@effect/sql-pg"
+import { PgMigrator } from "@effect/sql-pg"
 import { Layer } from "effect"
 import * as EventLogPg from "../../../src/layers/postgres/messaging/EventLogPg.ts"
 import * as InboxPg from "../../../src/layers/postgres/messaging/InboxPg.ts"
@@ -29,8 +29,6 @@ export const adapters = (options?: {
   ).pipe(Layer.provide(Notifications.layer))
 
 /** A database with the tables, and a pool on it. */
-const database = (pool?: PgClient.PgPoolConfig) =>
-  migrated.pipe(Layer.provideMerge(Postgres.layerFreshWith({ maxConnections: 20, ...pool })))
+const database = migrated.pipe(Layer.provideMerge(Postgres.layerFreshWith({ maxConnections: 20 })))
 
-export const layer = (options?: Parameters<typeof adapters>[0]) =>
-  adapters(options).pipe(Layer.provideMerge(database()))
+export const layer = (options?: Parameters<typeof adapters>[0]) => adapters(options).pipe(Layer.provideMerge(database))

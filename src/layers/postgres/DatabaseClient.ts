@@ -1,0 +1,76 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { Duration, Effect, Redacted, Schema, String } from "effect"
+import { SqlClient, SqlError, Statement } from "effect/sql"
+import type { SqlConnection } from "effect/sql"
+import * as WatchedSocket from "./WatchedSocket.ts"
+
+/** How long the making of a connection may take. */
+const connectTimeout = "5 seconds"
+
+export interface DatabaseClientOptions {
+  readonly url: Redacted.Redacted
+  /** The most connections at once. */
+  readonly maxConnections: number
+  /** How long the server may leave a question unanswered: its connection is given up then. */
+  readonly answerWithin: Duration.Input
+  /** How long a statement or a transaction may wait for a connection. */
+  readonly connectionWithin: Duration.Input
+}
+
+const isRolledBack = Schema.is(Schema.Struct({ command: Schema.Literal("ROLLBACK") }))
+
+/** `COMMIT` of a transaction in which a statement had failed is answered with `ROLLBACK`, which is no error to the server. */
+const commit = (connection: SqlConnection.Connection): Effect.Effect<void, SqlError.SqlError> =>
+  Effect.flatMap(connection.executeRaw("COMMIT", []), (result) =>
+    isRolledBack(result)
+      ? new SqlError.SqlError({
+        reason: new SqlError.UnknownError({
+          cause: new Error("a statement of the transaction had failed"),
+          message: "COMMIT rolled the transaction back",
+          operation: "commit"
+        })
+      })
+      : Effect.void)
+
+/**
+ * The driver's client, on whose statements and transactions nobody waits without end: neither for a server that doesn't
+ * answer nor for a connection of a pool that is used up. Both are `ConnectionError`s, since neither is the statement's
+ * fault, and what it did is unknown.
+ *
+ * The driver lets nobody bound the wait for its pool; so this is a client of its own on the driver's connections.
+ */
+const make = Effect.fnUntraced(
+  function*({ answerWithin, connectionWithin, maxConnections, url }: DatabaseClientOptions) {
+    const driver = yield* PgClient.make({
+      url,
+      stream: WatchedSocket.connector(Redacted.value(url), answerWithin),
+      applicationName: "maas",
+      maxConnections,
+      connectTimeout,
+      transformJson: false
+    })
+    const waited = `No connection was free for ${Duration.format(Duration.fromInputUnsafe(connectionWithin))}`
+    const connection = driver.reserve.pipe(Effect.timeoutOrElse({
+      duration: connectionWithin,
+      orElse: () =>
+        new SqlError.SqlError({
+          reason: new SqlError.ConnectionError({ cause: new Error(waited), message: waited, operation: "acquire" })
+        })
+    }))
+    const client = yield* SqlClient.make({
+      acquirer: connection,
+      transactionAcquirer: connection,
+      compiler: PgClient.makeCompiler(String.camelToSnake, false),
+      transformRows: Statement.defaultTransforms(String.snakeToCamel, false).array,
+      prepareTransactionControls: true,
+      commit,
+      releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
+      driver: driver.driver,
+      spanAttributes: [["db.system.name", "postgresql"]]
+    })
+    const { config, json, listen, notify } = driver
+    return Object.assign(client, { [PgClient.TypeId]: PgClient.TypeId, config, json, listen, notify })
+  }
+)
+
+export const layer = (options: DatabaseClientOptions) => PgClient.layerFrom(make(options))
