@@ -239,7 +239,7 @@ export type RuleName = keyof typeof rules
 const isRuleName = (name: string): name is RuleName => name in rules
 
 /** Everything that is known to be wrong with the order of a policy's layers. */
-export const warnings = ({ steps }: Any): ReadonlyArray<OrderWarning> =>
+export const warnings = ({ steps }: Pick<Any, "steps">): ReadonlyArray<OrderWarning> =>
   Object.keys(rules).filter(isRuleName).flatMap((rule) =>
     rules[rule].find(steps).map((message) => ({ rule, message, advice: rules[rule].advice }))
   )
