@@ -57,6 +57,7 @@ const infer = HttpApiEndpoint.post("infer", "/", {
     Problems.invalidTensors,
     Problems.inferenceTimeout,
     Problems.modelCrashed,
+    Problems.modelCircuitOpen,
     Problems.modelOverloaded,
     ...Problems.idempotency
   ]

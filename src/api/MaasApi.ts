@@ -1,6 +1,8 @@
 import { HttpApi, OpenApi } from "effect/http-api"
+import { CircuitsApi } from "./CircuitsApi.ts"
 import { InferenceApi } from "./InferenceApi.ts"
 import { KeysApi } from "./KeysApi.ts"
+import { LimitsApi } from "./LimitsApi.ts"
 import { ModelsApi } from "./ModelsApi.ts"
 import { OpenInferenceApi, OpenInferenceServerApi } from "./OpenInferenceApi.ts"
 import { OperationsApi } from "./OperationsApi.ts"
@@ -8,7 +10,17 @@ import { VersionsApi } from "./VersionsApi.ts"
 
 /** The public API. */
 export class MaasApi extends HttpApi.make("maas")
-  .add(ModelsApi, VersionsApi, InferenceApi, OpenInferenceApi, OpenInferenceServerApi, KeysApi, OperationsApi)
+  .add(
+    ModelsApi,
+    VersionsApi,
+    InferenceApi,
+    OpenInferenceApi,
+    OpenInferenceServerApi,
+    KeysApi,
+    CircuitsApi,
+    LimitsApi,
+    OperationsApi
+  )
   // Every mistake of a request is told at once, and what is not known is refused
   .annotate(HttpApi.PayloadParseOptions, { errors: "all", onExcessProperty: "error" })
   .annotate(HttpApi.ParamsParseOptions, { errors: "all" })

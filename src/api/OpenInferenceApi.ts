@@ -66,6 +66,7 @@ const failed = [
   openInferenceError(Inference.InvalidTensors, 400),
   openInferenceError(Inference.InferenceTimeout, 504),
   openInferenceError(Inference.ModelCrashed, 500),
+  openInferenceError(Inference.ModelCircuitOpen, 503),
   openInferenceError(Inference.ModelOverloaded, 503)
 ] as const
 

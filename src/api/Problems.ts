@@ -6,6 +6,7 @@ import { RateLimited } from "../domain/access/RateLimit.ts"
 import { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import * as Inference from "../domain/inference/InferenceErrors.ts"
 import * as Models from "../domain/model/ModelErrors.ts"
+import { CircuitNotFound, LimitNotFound } from "../domain/protection/ProtectionErrors.ts"
 import { problem } from "./Problem.ts"
 
 /** The request's path, query, headers or body are not what the endpoint takes. */
@@ -51,6 +52,9 @@ export const rateLimited = problem(RateLimited, {
 })
 export const apiKeyNotFound = problem(ApiKeyNotFound, { status: 404, title: "No such key" })
 
+export const circuitNotFound = problem(CircuitNotFound, { status: 404, title: "No such circuit" })
+export const limitNotFound = problem(LimitNotFound, { status: 404, title: "No such limit" })
+
 export const modelNotFound = problem(Models.ModelNotFound, { status: 404, title: "No such model" })
 export const versionNotFound = problem(Models.VersionNotFound, { status: 404, title: "No such version" })
 export const aliasNotFound = problem(Models.AliasNotFound, { status: 404, title: "No such alias" })
@@ -80,6 +84,11 @@ export const versionNotReady = problem(Inference.VersionNotReady, { status: 409,
 export const noVersionReady = problem(Inference.NoVersionReady, { status: 409, title: "No version ready" })
 export const inferenceTimeout = problem(Inference.InferenceTimeout, { status: 504, title: "Model too slow" })
 export const modelCrashed = problem(Inference.ModelCrashed, { status: 502, title: "Model failed" })
+export const modelCircuitOpen = problem(Inference.ModelCircuitOpen, {
+  status: 503,
+  title: "Model failing",
+  retryAfterSeconds: ({ retryAfterSeconds }) => retryAfterSeconds
+})
 export const modelOverloaded = problem(Inference.ModelOverloaded, {
   status: 503,
   title: "Model overloaded",

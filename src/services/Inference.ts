@@ -3,6 +3,7 @@ import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import type {
   InferenceTimeout,
   InvalidTensors,
+  ModelCircuitOpen,
   ModelCrashed,
   ModelOverloaded
 } from "../domain/inference/InferenceErrors.ts"
@@ -11,6 +12,7 @@ import { checkInputs } from "../domain/inference/SignatureCheck.ts"
 import type { Tensor } from "../domain/inference/Tensor.ts"
 import type { Unresolved, VersionChoice } from "./Deployments.ts"
 import { Deployments } from "./Deployments.ts"
+import { ModelProtection } from "./ModelProtection.ts"
 import type { ModelRef } from "./ModelRepository.ts"
 import type { Deployment } from "./ModelRuntime.ts"
 import { ModelRuntime } from "./ModelRuntime.ts"
@@ -32,6 +34,7 @@ export class Inference extends Context.Service<Inference, {
     | InvalidTensors
     | InferenceTimeout
     | ModelCrashed
+    | ModelCircuitOpen
     | ModelOverloaded
     | DependencyUnavailable
   >
@@ -40,13 +43,14 @@ export class Inference extends Context.Service<Inference, {
     Inference,
     Effect.gen(function*() {
       const deployments = yield* Deployments
+      const protection = yield* ModelProtection
       const runtime = yield* ModelRuntime
 
       return Inference.of({
         infer: Effect.fnUntraced(function*(ref, choice, inputs) {
           const deployment = yield* deployments.resolve(ref, choice)
           const tensors = yield* Effect.fromResult(checkInputs(inputs, deployment.signature))
-          return { deployment, outputs: yield* runtime.infer(deployment, tensors) }
+          return { deployment, outputs: yield* protection.around(deployment, runtime.infer(deployment, tensors)) }
         })
       })
     })

@@ -47,10 +47,23 @@ export class InferenceTimeout extends Schema.TaggedError<InferenceTimeout>()("In
 export class ModelCrashed extends Schema.TaggedError<ModelCrashed>()("ModelCrashed", {
   model: Schema.String,
   version: VersionNumber,
-  reason: Schema.String
+  reason: Schema.String,
+  /** It answered with the failure itself, and its process goes on. */
+  survived: Schema.Boolean
 }) {
   override get message() {
     return `Version ${this.version} of '${this.model}' failed on this input: ${this.reason}`
+  }
+}
+
+/** The version failed too often lately and is left alone for a while; `retryAfterSeconds` is when to try again. */
+export class ModelCircuitOpen extends Schema.TaggedError<ModelCircuitOpen>()("ModelCircuitOpen", {
+  model: Schema.String,
+  version: VersionNumber,
+  retryAfterSeconds: Schema.Int
+}) {
+  override get message() {
+    return `Version ${this.version} of '${this.model}' failed too often and is left alone: try again in ${this.retryAfterSeconds} s`
   }
 }
 

@@ -105,8 +105,8 @@ export class CallQueue {
     this.#turnedAway = undefined
   }
 
-  crashed(reason: string): ModelCrashed {
-    return new ModelCrashed({ model: this.#deployment.model, version: this.#deployment.version, reason })
+  crashed(reason: string, survived = false): ModelCrashed {
+    return new ModelCrashed({ model: this.#deployment.model, version: this.#deployment.version, reason, survived })
   }
 
   #overloaded(): ModelOverloaded {
@@ -119,12 +119,14 @@ export class CallQueue {
     for (const [index, { name }] of this.#deployment.signature.inputs.entries()) {
       const inPlace = inputs[index]
       const input = inPlace?.name === name ? inPlace : inputs.find((other) => other.name === name)
-      if (input === undefined) return Result.fail(this.crashed(`the input '${name}' is missing`))
+      if (input === undefined) return Result.fail(this.crashed(`the input '${name}' is missing`, true))
       size += input.data.byteLength
       ordered.push(input)
     }
     if (size > maxFrameBytes) {
-      return Result.fail(this.crashed(`the inputs take ${size} bytes; at most ${maxFrameBytes} can be handed over`))
+      return Result.fail(
+        this.crashed(`the inputs take ${size} bytes; at most ${maxFrameBytes} can be handed over`, true)
+      )
     }
     return Result.succeed({
       command: { type: "run", inputs: ordered.map(({ data, shape }) => ({ shape, size: data.byteLength })) },
@@ -177,7 +179,7 @@ export class CallQueue {
       }
       case "failed":
         this.answered++
-        call.resume(Effect.fail(this.crashed(reply.reason)))
+        call.resume(Effect.fail(this.crashed(reply.reason, true)))
         break
       default:
         runner.kill("protocol", "its process answered another question")

@@ -100,7 +100,7 @@ export const make = Effect.fnUntraced(function*(deployment: Deployment, environm
   yield* Scope.addFinalizer(
     scope,
     Effect.sync(() => {
-      calls.turnAway(calls.crashed("it was unloaded"))
+      calls.turnAway(calls.crashed("it was unloaded", true))
       Deferred.doneUnsafe(state.loaded, Exit.fail(unloaded))
       figures.models--
     })

@@ -11,6 +11,7 @@ import * as Housekeeping from "../../services/Housekeeping.ts"
 import { Inference } from "../../services/Inference.ts"
 import * as ModelEventsConsumer from "../../services/ModelEventsConsumer.ts"
 import * as ModelEventsOutbox from "../../services/ModelEventsOutbox.ts"
+import { ModelProtection } from "../../services/ModelProtection.ts"
 import { Models } from "../../services/Models.ts"
 import { Pipeline } from "../../services/Pipeline.ts"
 import { VersionMoves } from "../../services/VersionMoves.ts"
@@ -39,6 +40,14 @@ import * as Migrate from "./Migrate.ts"
 
 const versions = Layer.unwrap(
   Effect.map(Settings, ({ maxUpload }) => Versions.layer({ maxUploadBytes: ByteSize.toNumberUnsafe(maxUpload) }))
+)
+
+const modelProtection = Layer.unwrap(
+  Effect.map(Settings, ({ modelCircuit, modelConcurrency }) =>
+    ModelProtection.layer({
+      circuit: modelCircuit === "off" ? undefined : modelCircuit.options,
+      concurrency: modelConcurrency
+    }))
 )
 
 const storage = Layer.unwrap(
@@ -82,7 +91,7 @@ const useCases = Layer.mergeAll(
   ArtifactSweep.layer,
   Pipeline.layer
 ).pipe(
-  Layer.provideMerge(Layer.merge(Deployments.layer, VersionMoves.layer)),
+  Layer.provideMerge(Layer.mergeAll(Deployments.layer, VersionMoves.layer, modelProtection)),
   Layer.provideMerge(ModelEventsOutbox.layer)
 )
 

@@ -95,7 +95,7 @@ export const parse = (text: string): Effect.Effect<CircuitPlan, string> =>
     return mistakes.length > 0 ? yield* Effect.fail(mistakes.join("; ")) : { text: text.trim(), options }
   })
 
-const isCircuitPlan = (value: unknown): value is CircuitPlan =>
+export const isCircuitPlan = (value: unknown): value is CircuitPlan =>
   typeof value === "object" && value !== null && "text" in value && "options" in value
 
 const Plan = Schema.declare(isCircuitPlan)
