@@ -7,8 +7,10 @@ import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import { cursorOf } from "../../domain/paging/Cursor.ts"
 import { LimitNotFound } from "../../domain/protection/ProtectionErrors.ts"
 import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
+import type { RateLimitNotFound } from "../../resilience/PolicyDirectory.ts"
 import type { RateLimitPolicy } from "../../resilience/ratelimit/Policy.ts"
 import { print } from "../../resilience/ratelimit/PolicyText.ts"
+import type { RateLimiterStoreLost } from "../../resilience/RateLimiterStore.ts"
 import { ClientAddress } from "./ClientAddress.ts"
 import { makePage } from "./Pages.ts"
 
@@ -24,7 +26,10 @@ const viewOf = (policy: RateLimitPolicy): typeof LimitView.Type => ({
 
 const page = makePage(Schema.encodeEffect(cursorOf(PolicyName)))
 
-const storeLost = () => new DependencyUnavailable({ dependency: "redis", retryAfterSeconds: 1 })
+const refusal = (error: RateLimitNotFound | RateLimiterStoreLost) =>
+  error._tag === "RateLimitNotFound"
+    ? new LimitNotFound({ name: error.policy })
+    : new DependencyUnavailable({ dependency: "redis", retryAfterSeconds: 1 })
 
 export const layer = HttpApiBuilder.group(
   MaasApi,
@@ -68,14 +73,10 @@ export const layer = HttpApiBuilder.group(
               remaining,
               resetSeconds: Math.ceil(resetMillis / 1_000)
             })),
-            Effect.catchTags({ RateLimitNotFound: Effect.die, RateLimiterStoreLost: storeLost })
+            Effect.mapError(refusal)
           )),
       forget: ({ params }) =>
-        Effect.flatMap(counted(params), ({ name, key }) =>
-          Effect.catchTags(directory.forget(name, key), {
-            RateLimitNotFound: Effect.die,
-            RateLimiterStoreLost: storeLost
-          }))
+        Effect.flatMap(counted(params), ({ name, key }) => Effect.mapError(directory.forget(name, key), refusal))
     })
   })
 )
