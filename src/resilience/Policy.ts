@@ -25,10 +25,9 @@ export type Role =
   | { readonly kind: "Retry"; readonly attempts: number }
   /** A limit on what callers ask for counts requests, a limit on what a dependency is asked for counts attempts. */
   | { readonly kind: "RateLimit"; readonly counts: "requests" | "attempts"; readonly waits: boolean }
-  | { readonly kind: "Bulkhead"; readonly queue: number }
+  | { readonly kind: "AdaptiveLimit" | "Bulkhead"; readonly queue: number }
   | {
     readonly kind:
-      | "AdaptiveLimit"
       | "Cache"
       | "Circuit"
       | "Fallback"

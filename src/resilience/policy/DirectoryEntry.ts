@@ -4,10 +4,14 @@ import type { Stream } from "effect"
 import type { Bulkhead, BulkheadSnapshot } from "../Bulkhead.ts"
 import type { Transition } from "../circuit/MemoryCircuit.ts"
 import type { CircuitBreaker, CircuitSnapshot, KeyedCircuitBreaker, LocalCircuitBreaker } from "../CircuitBreaker.ts"
+import { metrics } from "../Policy.ts"
+import type { Any } from "../Policy.ts"
 import type { RateLimitPolicy } from "../ratelimit/Policy.ts"
 import type { Quota } from "../ratelimit/RateLimitErrors.ts"
 import { RateLimiterStore } from "../RateLimiterStore.ts"
 import type { RateLimiterStoreLost } from "../RateLimiterStore.ts"
+import { warnings } from "./OrderRules.ts"
+import type { OrderWarning } from "./OrderRules.ts"
 
 /** A breaker with one circuit, or with one for each key. */
 export interface CircuitEntry {
@@ -59,7 +63,7 @@ export interface PolicyView {
   /** The metrics that it makes. */
   readonly metrics: ReadonlyArray<string>
   /** What is known to be wrong with the order of its layers. */
-  readonly warnings: ReadonlyArray<{ readonly rule: string; readonly message: string; readonly advice: string }>
+  readonly warnings: ReadonlyArray<OrderWarning>
 }
 
 export interface PolicyEntry {
@@ -111,8 +115,16 @@ export const bulkhead = (bulkhead: Bulkhead): BulkheadEntry => ({
 })
 
 export const adaptiveLimit = (
-  name: string,
-  snapshot: Effect.Effect<AdaptiveLimitSnapshot>
-): AdaptiveLimitEntry => ({ kind: "AdaptiveLimit", name, snapshot })
+  limit: { readonly name: string; readonly snapshot: AdaptiveLimitSnapshot }
+): AdaptiveLimitEntry => ({
+  kind: "AdaptiveLimit",
+  name: limit.name,
+  snapshot: Effect.sync(() => limit.snapshot)
+})
 
-export const policy = (view: PolicyView): PolicyEntry => ({ kind: "Policy", name: view.name, view })
+/** A policy in words is the same for as long as it lives. */
+export const policy = (name: string, policy: Any): PolicyEntry => ({
+  kind: "Policy",
+  name,
+  view: { name, text: policy.toString(), metrics: metrics(policy), warnings: warnings(policy) }
+})

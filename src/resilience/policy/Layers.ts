@@ -1,5 +1,7 @@
 /** The resilience policies of this library as layers of a `Policy`. */
 import { Duration } from "effect"
+import * as AdaptiveLimits from "../AdaptiveLimit.ts"
+import type { AdaptiveLimit, AdaptiveLimitReached } from "../AdaptiveLimit.ts"
 import type { Bulkhead, BulkheadFull } from "../Bulkhead.ts"
 import { withPlace } from "../Bulkhead.ts"
 import { classifyByDefault } from "../circuit/CircuitRun.ts"
@@ -118,15 +120,38 @@ export const circuit = <A = unknown, E = unknown>(
     wrap: (self) => breaker.run(self, classify)
   })
 
+const queueText = (queue: number): string => queue === 0 ? "" : ` (+${queue})`
+
 /** At most so many at a time, and so many in its queue: printed as `32 (+100)`. */
 export const bulkhead = (bulkhead: Bulkhead): Policy<BulkheadFull> =>
   layer<BulkheadFull>({
     role: { kind: "Bulkhead", queue: bulkhead.queue },
     get text() {
-      return `bulkhead "${bulkhead.name}" ${bulkhead.limit}${bulkhead.queue === 0 ? "" : ` (+${bulkhead.queue})`}`
+      return `bulkhead "${bulkhead.name}" ${bulkhead.limit}${queueText(bulkhead.queue)}`
     },
     metrics: ["bulkhead_admitted_total", "bulkhead_queued", "bulkhead_rejected_total", "bulkhead_running"],
     wrap: withPlace(bulkhead)
+  })
+
+/** At most as many at a time as what is within can take, which it finds out: printed as `1..200 (+100)`. */
+export const adaptiveLimit = (limit: AdaptiveLimit): Policy<AdaptiveLimitReached> =>
+  layer<AdaptiveLimitReached>({
+    role: { kind: "AdaptiveLimit", queue: limit.queue },
+    get text() {
+      const { maximum, minimum } = limit.settings
+      return `adaptive limit "${limit.name}" ${minimum}..${maximum}${queueText(limit.queue)}`
+    },
+    metrics: [
+      "adaptive_limit_admitted_total",
+      "adaptive_limit_calls_begun_total",
+      "adaptive_limit_calls_total",
+      "adaptive_limit_limit",
+      "adaptive_limit_queued",
+      "adaptive_limit_rejected_total",
+      "adaptive_limit_running",
+      "adaptive_limit_slow_above_seconds"
+    ],
+    wrap: AdaptiveLimits.withPlace(limit)
   })
 
 export interface RateLimitOptions extends LimitOptions {
@@ -144,6 +169,7 @@ const rateLimiterMetrics = [
   "rate_limiter_decisions_total",
   "rate_limiter_events_lost_total",
   "rate_limiter_refusals_total",
+  "rate_limiter_store_up",
   "rate_limiter_unshared_total",
   "rate_limiter_waiting"
 ]

@@ -28,7 +28,7 @@ const isRepeating = isOf("Retry", "Hedge")
 const isPlace = isOf("Bulkhead", "AdaptiveLimit")
 const isTimer = isOf("Deadline", "Timeout")
 const isQueue = (step: Step) =>
-  (step.role.kind === "Bulkhead" && step.role.queue > 0) || (step.role.kind === "RateLimit" && step.role.waits)
+  (isPlace(step) && step.role.queue > 0) || (step.role.kind === "RateLimit" && step.role.waits)
 const isLimitOf = (counts: "requests" | "attempts") => (step: Step) =>
   step.role.kind === "RateLimit" && step.role.counts === counts
 

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, Result } from "effect"
+import * as AdaptiveLimit from "../../../src/resilience/AdaptiveLimit.ts"
 import * as Bulkhead from "../../../src/resilience/Bulkhead.ts"
 import * as CircuitBreaker from "../../../src/resilience/CircuitBreaker.ts"
 import * as Policy from "../../../src/resilience/Policy.ts"
@@ -11,7 +12,7 @@ import * as Retry from "../../../src/resilience/Retry.ts"
 import * as RetryBudget from "../../../src/resilience/RetryBudget.ts"
 
 /** A layer that is there only for what it is. */
-const dummy = (kind: "Hedge" | "Fallback" | "Cache" | "AdaptiveLimit" | "FaultInjection" | "Measure") =>
+const dummy = (kind: "Hedge" | "Fallback" | "Cache" | "FaultInjection" | "Measure") =>
   Policy.layer<never>({ role: { kind }, text: kind, metrics: [], wrap: (self) => self })
 
 const made = Effect.gen(function*() {
@@ -36,7 +37,9 @@ const made = Effect.gen(function*() {
     hedge: dummy("Hedge"),
     fallback: dummy("Fallback"),
     cache: dummy("Cache"),
-    adaptive: dummy("AdaptiveLimit"),
+    adaptive: Layers.adaptiveLimit(
+      yield* AdaptiveLimit.make({ name: "adaptive", algorithm: { _tag: "Gradient2" }, maximum: 200 })
+    ),
     faults: dummy("FaultInjection"),
     measure: dummy("Measure")
   } satisfies Record<string, Policy.Any>
