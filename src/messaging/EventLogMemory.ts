@@ -70,6 +70,7 @@ export const make = (options: EventLogMemoryOptions = {}): {
     const changes = Latch.makeUnsafe(false)
     return {
       lease,
+      renewEvery: Duration.divideUnsafe(lease, 3),
       changes,
       join: Effect.map(Clock.currentTimeMillis, (now) => group.join(subscription.topics, changes, now)),
       sync: (member) => Effect.map(Clock.currentTimeMillis, (now) => Option.fromUndefinedOr(group.sync(member, now))),

@@ -1,7 +1,7 @@
 /**
- * The life of one member of a consumer group, for adapters that coordinate their groups themselves: it joins, keeps its
- * lease, takes up and gives back partitions as the group changes, and leaves. The adapter brings the shared state (a
- * `GroupCoordinator`); everything that concerns handlers is here, once.
+ * The life of one member of a consumer group: it joins, keeps its lease, takes up and gives back partitions as the group
+ * changes, and leaves. The adapter brings the state that the members share (a `GroupCoordinator`); everything that
+ * concerns handlers is here, once.
  */
 import { Clock, Deferred, Duration, Effect, Fiber, Option, Scope } from "effect"
 import type { Context, Latch } from "effect"
@@ -24,6 +24,8 @@ export interface Held {
 export interface GroupCoordinator<H extends Held = Held> {
   /** A member that has not called `sync` for so long is out, on the clock of the shared state. */
   readonly lease: Duration.Duration
+  /** How often `sync` is called when nothing changes: a few times in a lease, since some calls may fail. */
+  readonly renewEvery: Duration.Duration
   /** Opens when the group may have changed. */
   readonly changes: Latch.Latch
   readonly join: Effect.Effect<string, EventLogUnavailable>
@@ -42,8 +44,6 @@ interface Handler {
   readonly isStopping: boolean
 }
 
-/** Renewals in the time of a lease: two may fail. */
-const renewals = 3
 const waiting = keepTrying("A consumer group waits for the event log")
 
 const nameOf = ({ partition, topic }: Held) => `${topic}/${partition}`
@@ -60,7 +60,9 @@ const membership = Effect.fnUntraced(function*<H extends Held>(
       coordinator.leave(member).pipe(
         Effect.timeoutOption(coordinator.lease),
         Effect.catch((error) => Effect.logWarning("Could not leave the consumer group; the lease will end", error))
-      )
+      ),
+    // Whoever is told to stop while the shared state is away stops.
+    { interruptible: true }
   )
 
   // Scopes close in reverse: first the handlers, side by side, while the lease is still kept for them.
@@ -131,7 +133,7 @@ const membership = Effect.fnUntraced(function*<H extends Held>(
       if (Option.isNone(holdings) || Option.isNone(holdings.value)) return
       renewedAt = now
       if (!isClosing) yield* reconcile(holdings.value.value)
-      yield* Effect.race(coordinator.changes.await, Effect.sleep(leaseMillis / renewals))
+      yield* Effect.race(coordinator.changes.await, Effect.sleep(coordinator.renewEvery))
     }
   })
 

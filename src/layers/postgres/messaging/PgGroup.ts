@@ -172,5 +172,15 @@ export const coordinator = (
     return { topic, partition, take: reader.take, commit: commit(member, held) }
   })
 
-  return { lease, changes, join, sync, release: (member, held) => Effect.asVoid(release(member, held)), leave, open }
+  const renewEvery = Duration.divideUnsafe(lease, 3)
+  return {
+    lease,
+    renewEvery,
+    changes,
+    join,
+    sync,
+    release: (member, held) => Effect.asVoid(release(member, held)),
+    leave,
+    open
+  }
 }

@@ -1,0 +1,77 @@
+/**
+ * The event log on Apache Kafka, 3.3 or newer.
+ *
+ * Of kafkajs this uses the wire protocol and the connections, not the producer and the consumer that it builds on them,
+ * for those can't keep the port's contract: the producer loses acknowledged records when an acknowledgement is lost and
+ * sends overlap, the consumer joins a new generation of its group without waiting for what is in flight, and one slow
+ * partition keeps it from fetching the others.
+ */
+import { Duration, Effect, Layer } from "effect"
+import { EventLog } from "../../messaging/EventLog.ts"
+import * as GroupMember from "../../messaging/GroupMember.ts"
+import * as GroupRequests from "./GroupRequests.ts"
+import * as KafkaClient from "./KafkaClient.ts"
+import type { ConnectionSettings } from "./KafkaConnection.ts"
+import * as KafkaFetcher from "./KafkaFetcher.ts"
+import * as KafkaGroup from "./KafkaGroup.ts"
+import * as KafkaOffsets from "./KafkaOffsets.ts"
+import * as KafkaProducer from "./KafkaProducer.ts"
+import * as KafkaTopics from "./KafkaTopics.ts"
+
+export interface EventLogKafkaOptions extends KafkaTopics.TopicOptions, KafkaProducer.ProducerOptions {
+  /** Some brokers of the cluster as `host:port`; the others are learned from them. */
+  readonly brokers: KafkaClient.KafkaSettings["brokers"]
+  readonly tls?: ConnectionSettings["tls"]
+  readonly sasl?: ConnectionSettings["sasl"]
+  /** What brokers call this program in their logs and quotas. Default `maas`. */
+  readonly clientId?: string | undefined
+  /** How long a broker may take to accept a connection. Default 3 seconds. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** How long a broker may take to answer. Default 10 seconds. */
+  readonly requestTimeout?: Duration.Input | undefined
+  /** How long a member of a group may fall silent before its partitions go to others. Default 10 seconds. */
+  readonly sessionTimeout?: Duration.Input | undefined
+  /** How often members show that they are alive, and hear of changes of their group. Default 1 second. */
+  readonly heartbeatInterval?: Duration.Input | undefined
+}
+
+export const layer = (options: EventLogKafkaOptions) =>
+  Layer.effect(
+    EventLog,
+    Effect.gen(function*() {
+      const requestTimeout = Duration.fromInputUnsafe(options.requestTimeout ?? "10 seconds")
+      const newClient = KafkaClient.make({
+        brokers: options.brokers,
+        clientId: options.clientId ?? "maas",
+        tls: options.tls,
+        sasl: options.sasl,
+        connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? "3 seconds"),
+        requestTimeout
+      })
+      const group = {
+        sessionTimeout: Duration.fromInputUnsafe(options.sessionTimeout ?? "10 seconds"),
+        heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? "1 second")
+      }
+      const client = yield* newClient
+      const topics = KafkaTopics.make(client, options)
+      const offsets = KafkaOffsets.make(client)
+
+      const subscribe: EventLog["Service"]["subscribe"] = Effect.fnUntraced(function*(subscription, onAssigned) {
+        yield* Effect.forEach(subscription.topics, topics.findWhenAvailable, { discard: true })
+        const fetcher = yield* KafkaFetcher.make(yield* newClient, offsets, subscription)
+        const requests = GroupRequests.make(yield* newClient, client, subscription, group.sessionTimeout)
+        return yield* GroupMember.run(
+          KafkaGroup.coordinator(requests, offsets, fetcher, subscription, group),
+          onAssigned
+        )
+      }, Effect.scoped)
+
+      return EventLog.of({
+        ensureTopics: topics.ensure,
+        publish: yield* KafkaProducer.make(yield* newClient, topics, requestTimeout, options),
+        subscribe,
+        ranges: (topic) => Effect.andThen(topics.find(topic), KafkaTopics.unavailable("ranges")(offsets.ranges(topic))),
+        lag: (group) => KafkaTopics.unavailable("lag")(offsets.lag(group))
+      })
+    })
+  )
