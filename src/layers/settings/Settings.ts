@@ -7,9 +7,9 @@ import {
   Effect,
   Layer,
   Redacted,
-  Result,
   Schema,
-  SchemaIssue
+  SchemaIssue,
+  Struct
 } from "effect"
 import * as CircuitText from "../../resilience/circuit/CircuitText.ts"
 import { RateLimitPolicy } from "../../resilience/ratelimit/Policy.ts"
@@ -26,6 +26,7 @@ const names = {
   adminKey: "MAAS_ADMIN_KEY",
   databaseUrl: "DATABASE_URL",
   databasePool: "MAAS_DATABASE_POOL",
+  redisUrl: "REDIS_URL",
   registryUrl: "MAAS_REGISTRY_URL",
   runtimeUrl: "MAAS_RUNTIME_URL",
   internalSecret: "MAAS_INTERNAL_SECRET",
@@ -81,6 +82,10 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
   },
   databaseUrl: { fallback: "an embedded server", purpose: "A PostgreSQL server, 15 or newer: postgres://…" },
   databasePool: { fallback: "10", purpose: "The most connections to PostgreSQL at once" },
+  redisUrl: {
+    fallback: "each process counts by itself",
+    purpose: "A Redis server that counts limits for all processes: redis://… or rediss://…"
+  },
   registryUrl: { fallback: "none", purpose: "Where the registry is, for a gateway: http://host:8001" },
   runtimeUrl: { fallback: "none", purpose: "Where the runtime is, for a gateway and a processor: http://host:8002" },
   internalSecret: { fallback: "none", purpose: "What the roles know each other by: 32 characters or more" },
@@ -126,6 +131,9 @@ const roleUrl = Schema.String.check(
 const internalSecret = Schema.String.check(
   Schema.isPattern(/^[\x21-\x7e]{32,256}$/, { expected: "32 to 256 printable ASCII characters without spaces" })
 )
+const redisUrl = Schema.String.check(
+  Schema.isPattern(/^rediss?:\/\/[^/]+(\/[0-9]*)?$/, { expected: "redis://[user:password@]host[:port][/database]" })
+)
 
 const configs = {
   role: Config.withDefault(Config.Literals(["gateway", "registry", "runtime", "processor", "all"], names.role), "all"),
@@ -135,6 +143,7 @@ const configs = {
   adminKey: optional(Config.schema(Schema.RedactedFromValue(adminKey), names.adminKey)),
   databaseUrl: optional(Config.schema(Schema.RedactedFromValue(postgresUrl), names.databaseUrl)),
   databasePool: Config.withDefault(integer(names.databasePool, { minimum: 2, maximum: 1_000 }), 10),
+  redisUrl: optional(Config.schema(Schema.RedactedFromValue(redisUrl), names.redisUrl)),
   registryUrl: optional(Config.schema(roleUrl, names.registryUrl)),
   runtimeUrl: optional(Config.schema(roleUrl, names.runtimeUrl)),
   internalSecret: optional(Config.schema(Schema.RedactedFromValue(internalSecret), names.internalSecret)),
@@ -176,6 +185,7 @@ export class ConfigurationInvalid extends Schema.TaggedError<ConfigurationInvali
 const secrets: Readonly<Record<string, string>> = {
   [names.adminKey]: descriptions.adminKey.purpose,
   [names.databaseUrl]: descriptions.databaseUrl.purpose,
+  [names.redisUrl]: descriptions.redisUrl.purpose,
   [names.internalSecret]: descriptions.internalSecret.purpose
 }
 
@@ -192,11 +202,11 @@ const mistakeOf = (name: string, error: Config.ConfigError) => ({
 })
 
 const load = Effect.gen(function*() {
-  const all: ReadonlyArray<Config.Config<unknown>> = Object.values(configs)
-  const read = yield* Effect.forEach(all, (config) => Effect.result(config))
-  const mistakes = Array.zip(Object.values(names), read).flatMap(([name, result]) =>
-    Result.isFailure(result) ? [mistakeOf(name, result.failure)] : []
-  )
+  const read = yield* Effect.forEach(Struct.keys(names), (name) => {
+    const config: Config.Config<unknown> = configs[name]
+    return Effect.result(Effect.mapError(config, (error) => mistakeOf(names[name], error)))
+  })
+  const mistakes = Array.getFailures(read)
   if (mistakes.length > 0) return yield* new ConfigurationInvalid({ mistakes })
   const values = yield* Effect.orDie(Config.all(configs))
   const missing = neededBy[values.role].filter((name) => values[name] === undefined)
