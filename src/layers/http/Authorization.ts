@@ -14,7 +14,7 @@ import { WrongKeys } from "./WrongKeys.ts"
 
 const bearer = /^bearer +(.+)$/i
 
-type RequestHeaders = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+export type RequestHeaders = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
 
 /** The key of a request, from whichever header carries it; empty when there is none. */
 const secretOf = (headers: RequestHeaders): Redacted.Redacted =>
@@ -22,14 +22,22 @@ const secretOf = (headers: RequestHeaders): Redacted.Redacted =>
     label: "API key"
   })
 
-/** Who makes a request, if that one was lately seen and may do what asks for the scope; undefined for others. */
-export const recall = Effect.map(
-  Authenticator,
-  (authenticator) => (headers: RequestHeaders, scope: Scope): Effect.Effect<Principal | undefined> =>
-    Effect.map(
-      authenticator.recall(secretOf(headers)),
-      (principal) => principal?.may(scope) === true ? principal : undefined
-    )
+/** Who makes a request, where that can be told without asking anybody. */
+export class KnownCaller extends Context.Service<KnownCaller, {
+  /** Undefined for one that is not known, or may not do what asks for the scope: the general way says why. */
+  readonly of: (headers: RequestHeaders, scope: Scope) => Effect.Effect<Principal | undefined>
+}>()("maas/layers/http/Authorization/KnownCaller") {}
+
+/** By keys that were lately found good. */
+const knownCaller = Layer.effect(
+  KnownCaller,
+  Effect.map(Authenticator, (authenticator) => ({
+    of: (headers, scope) =>
+      Effect.map(
+        authenticator.recall(secretOf(headers)),
+        (principal) => principal?.may(scope) === true ? principal : undefined
+      )
+  }))
 )
 
 type Refusal = Unauthenticated | ScopeMissing | RateLimited | DependencyUnavailable
@@ -74,7 +82,8 @@ const make = Effect.gen(function*() {
   return { bearer, apiKey }
 })
 
-export const layer = Layer.merge(
+/** By API key. */
+export const layer = Layer.mergeAll(
   Layer.effect(Authorization, make),
   Layer.effect(OpenInferenceAuthorization, make)
-)
+).pipe(Layer.provide(WrongKeys.layer), Layer.merge(knownCaller))

@@ -9,7 +9,7 @@ import type { StateName } from "../../resilience/circuit/CircuitState.ts"
 import type { CircuitSnapshot } from "../../resilience/CircuitBreaker.ts"
 import type { CircuitAddress, CircuitNotFound as UnknownCircuit } from "../../resilience/PolicyDirectory.ts"
 import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
-import { answerOf, fingerprint, idempotent } from "./IdempotentAnswer.ts"
+import { answerOf, fingerprint, makeIdempotent } from "./IdempotentAnswer.ts"
 import { makePage } from "./Pages.ts"
 
 const states: Readonly<Record<StateName, typeof CircuitView.Type["state"]>> = {
@@ -48,6 +48,7 @@ export const layer = HttpApiBuilder.group(
   MaasApi,
   "circuits",
   Effect.fnUntraced(function*(handlers) {
+    const idempotent = yield* makeIdempotent
     const directory = yield* PolicyDirectory
 
     const found = (id: string, looked: Effect.Effect<CircuitSnapshot, UnknownCircuit>) =>

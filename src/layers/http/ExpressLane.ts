@@ -18,7 +18,7 @@ import { CountedAs } from "../../api/RateLimits.ts"
 import type { Principal } from "../../domain/access/Principal.ts"
 import * as HeaderFields from "../../resilience/ratelimit/HeaderFields.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
-import { recall } from "./Authorization.ts"
+import { KnownCaller } from "./Authorization.ts"
 import { requestIdOf } from "./Edge.ts"
 import { RequestCounter } from "./RequestCounter.ts"
 
@@ -89,7 +89,7 @@ const elsewhere = Effect.fail("elsewhere" as const)
 const noFields: HeaderFields.Fields = {}
 
 const make = Effect.gen(function*() {
-  const recalled = yield* recall
+  const known = yield* KnownCaller
   const counter = yield* RequestCounter
   const metrics = yield* HttpMetrics
   const random = yield* SecureRandom.SecureRandom
@@ -137,7 +137,7 @@ const make = Effect.gen(function*() {
       const params = match(request.url ?? "")
       if (params === undefined) return undefined
       return Effect.flatMap(
-        recalled(request.headers, scope),
+        known.of(request.headers, scope),
         (caller): Effect.Effect<Answered, unknown> => caller === undefined ? elsewhere : work(request, params, caller)
       )
     }

@@ -31,13 +31,13 @@ export const respond = ({ status, headers, body }: KeptAnswer) =>
   HttpServerResponse.uint8Array(body, { status, headers, contentType: headers["content-type"] })
 
 /** Runs the request once per key; without a key, every time. `print` tells it from other requests. */
-export const idempotent = Effect.fnUntraced(function*<E, R>(
-  key: IdempotencyKey | undefined,
-  print: () => string,
-  request: Effect.Effect<KeptAnswer, E, R>
-) {
-  if (key === undefined) return respond(yield* request)
-  const { keyId } = yield* Caller
-  const idempotency = yield* Idempotency
-  return respond(yield* idempotency.run({ caller: keyId, key, fingerprint: print() }, request))
-})
+export const makeIdempotent = Effect.map(Idempotency, (idempotency) =>
+  Effect.fnUntraced(function*<E, R>(
+    key: IdempotencyKey | undefined,
+    print: () => string,
+    request: Effect.Effect<KeptAnswer, E, R>
+  ) {
+    if (key === undefined) return respond(yield* request)
+    const { keyId } = yield* Caller
+    return respond(yield* idempotency.run({ caller: keyId, key, fingerprint: print() }, request))
+  }))

@@ -5,7 +5,7 @@ import { MaasApi } from "../../api/MaasApi.ts"
 import type { VersionChoice } from "../../services/Deployments.ts"
 import { Inference } from "../../services/Inference.ts"
 import { ExpressLane } from "./ExpressLane.ts"
-import { fingerprint, idempotent, jsonAnswer } from "./IdempotentAnswer.ts"
+import { fingerprint, jsonAnswer, makeIdempotent } from "./IdempotentAnswer.ts"
 import { inferenceBody } from "./JsonBody.ts"
 import { outputsJson } from "./TensorAnswer.ts"
 
@@ -24,6 +24,7 @@ export const layer = HttpApiBuilder.group(
   MaasApi,
   "inference",
   Effect.fnUntraced(function*(handlers) {
+    const idempotent = yield* makeIdempotent
     const inference = yield* Inference
     const lane = yield* ExpressLane
 

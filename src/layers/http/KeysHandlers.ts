@@ -8,7 +8,7 @@ import type { PlanName } from "../../domain/access/RateLimit.ts"
 import { cursorOf } from "../../domain/paging/Cursor.ts"
 import { ApiKeys } from "../../services/ApiKeys.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
-import { answerOf, fingerprint, idempotent } from "./IdempotentAnswer.ts"
+import { answerOf, fingerprint, makeIdempotent } from "./IdempotentAnswer.ts"
 import { makePage } from "./Pages.ts"
 import { RequestLimits } from "./RequestLimits.ts"
 
@@ -19,6 +19,7 @@ export const layer = HttpApiBuilder.group(
   MaasApi,
   "keys",
   Effect.fnUntraced(function*(handlers) {
+    const idempotent = yield* makeIdempotent
     const keys = yield* ApiKeys
     const authenticator = yield* Authenticator
     const limits = yield* RequestLimits

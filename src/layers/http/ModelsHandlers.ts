@@ -10,7 +10,7 @@ import type { ModelRecord } from "../../services/ModelRepository.ts"
 import { Models } from "../../services/Models.ts"
 import { Transaction } from "../../services/Transaction.ts"
 import { Versions } from "../../services/Versions.ts"
-import { answerOf, fingerprint, idempotent, respond } from "./IdempotentAnswer.ts"
+import { answerOf, fingerprint, makeIdempotent, respond } from "./IdempotentAnswer.ts"
 import { readForm } from "./Multipart.ts"
 import { makePage } from "./Pages.ts"
 import { etagOf, revisionsOf } from "./Preconditions.ts"
@@ -45,6 +45,7 @@ export const layer = HttpApiBuilder.group(
   MaasApi,
   "models",
   Effect.fnUntraced(function*(handlers) {
+    const idempotent = yield* makeIdempotent
     const models = yield* Models
     const versions = yield* Versions
     const transaction = yield* Transaction

@@ -48,4 +48,10 @@ export class RequestCounter extends Context.Service<RequestCounter, {
       })
     })
   )
+
+  /** Behind a gateway, which has counted already. */
+  static readonly none = Layer.succeed(
+    RequestCounter,
+    RequestCounter.of({ of: () => undefined, keep: () => undefined, kept: () => undefined })
+  )
 }

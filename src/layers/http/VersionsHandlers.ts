@@ -12,7 +12,7 @@ import { cursorOf } from "../../domain/paging/Cursor.ts"
 import type { HistoryEntry, VersionRecord } from "../../services/ModelRepository.ts"
 import { Transaction } from "../../services/Transaction.ts"
 import { Versions } from "../../services/Versions.ts"
-import { answerOf, fingerprint, idempotent } from "./IdempotentAnswer.ts"
+import { answerOf, fingerprint, makeIdempotent } from "./IdempotentAnswer.ts"
 import { readForm } from "./Multipart.ts"
 import { makePage } from "./Pages.ts"
 import { patienceOf, rangeOf, sha256Of } from "./Preconditions.ts"
@@ -38,6 +38,7 @@ export const layer = HttpApiBuilder.group(
   MaasApi,
   "versions",
   Effect.fnUntraced(function*(handlers) {
+    const idempotent = yield* makeIdempotent
     const versions = yield* Versions
     const transaction = yield* Transaction
 

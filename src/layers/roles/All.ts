@@ -1,4 +1,5 @@
 import { ByteSize, Effect, Layer } from "effect"
+import { HttpRouter } from "effect/http"
 import * as OutboxRelay from "../../messaging/OutboxRelay.ts"
 import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
 import { RateLimiter } from "../../resilience/RateLimiter.ts"
@@ -17,7 +18,9 @@ import { Pipeline } from "../../services/Pipeline.ts"
 import { VersionMoves } from "../../services/VersionMoves.ts"
 import { Versions } from "../../services/Versions.ts"
 import * as KeyDigestNode from "../crypto/KeyDigestNode.ts"
+import * as Handlers from "../http/Handlers.ts"
 import * as HttpServer from "../http/HttpServer.ts"
+import * as PublicApi from "../http/PublicApi.ts"
 import * as ModelRuntimeOnnx from "../onnx/ModelRuntimeOnnx.ts"
 import { defaultRunnerLimits, RunnerLimits } from "../onnx/RunnerLimits.ts"
 import * as ApiKeyRepositoryPg from "../postgres/ApiKeyRepositoryPg.ts"
@@ -108,8 +111,14 @@ const protection = RateLimiter.layer().pipe(
   Layer.provideMerge(PolicyDirectory.layer)
 )
 
+const handlers = Layer.mergeAll(Handlers.registry, Handlers.runtime, Handlers.own)
+
+const server = HttpServer.layer(HttpRouter.toHttpEffect(Layer.provide(PublicApi.routes, handlers))).pipe(
+  Layer.provide(PublicApi.before)
+)
+
 /** Every role in one process. */
-export const layer = Layer.merge(HttpServer.layer, background).pipe(
+export const layer = Layer.merge(server, background).pipe(
   Layer.provide(useCases),
   Layer.provide(runtime),
   Layer.provide(Layer.merge(repositories, messaging)),

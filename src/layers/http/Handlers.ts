@@ -1,0 +1,17 @@
+/** The handlers of the API by what they need: the registry's have a database, the runtime's have models. */
+import { Layer } from "effect"
+import * as CircuitsHandlers from "./CircuitsHandlers.ts"
+import * as InferenceHandlers from "./InferenceHandlers.ts"
+import * as KeysHandlers from "./KeysHandlers.ts"
+import * as LimitsHandlers from "./LimitsHandlers.ts"
+import * as ModelsHandlers from "./ModelsHandlers.ts"
+import * as OpenInferenceHandlers from "./OpenInferenceHandlers.ts"
+import * as OperationsHandlers from "./OperationsHandlers.ts"
+import * as VersionsHandlers from "./VersionsHandlers.ts"
+
+export const registry = Layer.mergeAll(ModelsHandlers.layer, VersionsHandlers.layer, KeysHandlers.layer)
+
+export const runtime = Layer.merge(InferenceHandlers.layer, OpenInferenceHandlers.layer)
+
+/** What every process tells of itself. */
+export const own = Layer.mergeAll(CircuitsHandlers.layer, LimitsHandlers.layer, OperationsHandlers.layer)
