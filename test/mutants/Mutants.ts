@@ -1,0 +1,15 @@
+import { bulkheadMutants } from "./BulkheadMutants.ts"
+import { circuitBreakerMutants } from "./CircuitBreakerMutants.ts"
+import type { Mutant } from "./Mutant.ts"
+import { rateLimiterMutants } from "./RateLimiterMutants.ts"
+import { retryMutants } from "./RetryMutants.ts"
+import { timeoutMutants } from "./TimeoutMutants.ts"
+
+/** Every mutant, by the policy that it is a mistake in. */
+export const mutants: Readonly<Record<string, ReadonlyArray<Mutant>>> = {
+  "rate limiter": rateLimiterMutants,
+  "circuit breaker": circuitBreakerMutants,
+  "retry": retryMutants,
+  "bulkhead": bulkheadMutants,
+  "timeout": timeoutMutants
+}
