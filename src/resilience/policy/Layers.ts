@@ -82,7 +82,7 @@ export const retryBudget = (budget: RetryBudget): Policy =>
 
 const rateTexts = ({ failureRate, slowAfterMillis, slowRate }: CircuitSettings): ReadonlyArray<string> => [
   ...failureRate === Infinity ? [] : [`${percent(failureRate)} failed`],
-  ...slowRate === Infinity ? [] : [`${percent(slowRate)} took ${milliseconds(slowAfterMillis)}`]
+  ...slowRate === Infinity ? [] : [`${percent(slowRate)} at ${milliseconds(slowAfterMillis)} or more`]
 ]
 
 const tripText = (settings: CircuitSettings): string => {
