@@ -3,8 +3,9 @@ import { Arbitrary, Effect } from "effect"
 import * as Core from "../../../src/resilience/ratelimit/Core.ts"
 import type { LimitState } from "../../../src/resilience/ratelimit/Core.ts"
 import type { RateLimitPolicy } from "../../../src/resilience/ratelimit/Policy.ts"
-import { algorithms, between, buckets, calls, policies, policyOf, runs, timed } from "./Histories.ts"
-import * as Reference from "./Reference.ts"
+import { decisionLaws } from "./DecisionLaws.ts"
+import { algorithms, between, calls, policies, runs, timed } from "./Histories.ts"
+import * as Player from "./Player.ts"
 import type { Entry } from "./Reference.ts"
 
 /** Runs the core over the calls and hands each decision to `check`, with what was admitted before it. */
@@ -27,77 +28,9 @@ const play = (
   return admitted
 }
 
-const total = (entries: ReadonlyArray<Entry>) => entries.reduce((all, { cost }) => all + cost, 0)
+decisionLaws("pure cores", Player.ofCore)
 
-/** Every interval that begins and ends with an admission: the only ones that can be the worst. */
-const intervals = (admitted: ReadonlyArray<Entry>) =>
-  admitted.flatMap((first, from) =>
-    admitted.slice(from).map((last, length) => ({
-      millis: last.at - first.at,
-      cost: total(admitted.slice(from, from + length + 1))
-    }))
-  )
-
-describe("pure cores", () => {
-  it.prop("law 1: buckets admit at most burst + rate · time in every interval", [policies(buckets), calls], (
-    [policy, history]
-  ) => {
-    for (const { cost, millis } of intervals(play(policy, timed(history)))) {
-      assert.isAtMost(cost * policy.windowMillis, policy.capacity * policy.windowMillis + policy.limit * millis)
-    }
-  }, runs)
-
-  it.prop("law 2: GCRA and the token bucket decide alike, call by call", [policies(buckets), calls], (
-    [policy, history]
-  ) => {
-    const options = { limit: policy.limit, window: policy.windowMillis, burst: policy.capacity }
-    const decisionsOf = (algorithm: "token-bucket" | "leaky-bucket") => {
-      const decisions: Array<unknown> = []
-      play(policyOf({ ...options, algorithm }), timed(history), ({ decision }) => decisions.push(decision))
-      return decisions
-    }
-    assert.deepStrictEqual(decisionsOf("token-bucket"), decisionsOf("leaky-bucket"))
-  }, runs)
-
-  it.prop("law 3: every sliding window admits at most the limit", [policies(["sliding-window"]), calls], (
-    [policy, history]
-  ) => {
-    for (const { cost, millis } of intervals(play(policy, timed(history)))) {
-      if (millis < policy.windowMillis) assert.isAtMost(cost, policy.limit)
-    }
-  }, runs)
-
-  it.prop("law 4: aligned windows admit at most the limit, any window twice that", [
-    policies(["fixed-window"]),
-    calls
-  ], ([policy, history]) => {
-    const admitted = play(policy, timed(history))
-    const windows = Map.groupBy(admitted, ({ at }) => Math.floor(at / policy.windowMillis))
-    for (const window of windows.values()) assert.isAtMost(total(window), policy.limit)
-    for (const { cost, millis } of intervals(admitted)) {
-      if (millis < policy.windowMillis) assert.isAtMost(cost, 2 * policy.limit)
-    }
-  }, runs)
-
-  it.prop("law 5: a call is refused only when admitting it would break the bound", [policies(algorithms), calls], (
-    [policy, history]
-  ) => {
-    play(policy, timed(history), ({ decision }, { at, cost, history }) => {
-      if (decision._tag === "Impossible") assert.isAbove(cost, policy.capacity)
-      else assert.strictEqual(decision._tag === "Admitted", Reference.fits(policy, history, cost, at))
-    })
-  }, runs)
-
-  it.prop("law 6: retryAfter is enough and tight", [policies(algorithms), calls], ([policy, history]) => {
-    play(policy, timed(history), ({ decision, state }, { at, cost, history }) => {
-      if (decision._tag !== "Refused") return
-      const { retryAfterMillis } = decision
-      assert.strictEqual(retryAfterMillis, Reference.shortestWait(policy, history, cost, at))
-      assert.strictEqual(Core.decide(policy, state, cost, at + retryAfterMillis).decision._tag, "Admitted")
-      assert.strictEqual(Core.decide(policy, state, cost, at + retryAfterMillis - 1).decision._tag, "Refused")
-    })
-  }, runs)
-
+describe("states of the pure cores", () => {
   it.prop("law 6: a cost above the capacity is impossible at once, whatever the state", [
     policies(algorithms),
     calls,
@@ -138,24 +71,6 @@ describe("pure cores", () => {
     })
   }, runs)
 
-  it.prop("law 15: 0 <= remaining <= quota and reset are as the history says", [policies(algorithms), calls], (
-    [policy, history]
-  ) => {
-    play(policy, timed(history), ({ decision, state }, { at, cost, history }) => {
-      if (decision._tag === "Impossible") return
-      const now = decision._tag === "Admitted" ? [...history, { at, cost }] : history
-      const remaining = Reference.most(policy, now, at)
-      assert.isAtLeast(remaining, 0)
-      assert.isAtMost(remaining, policy.capacity)
-      assert.strictEqual(decision.remaining, remaining)
-      assert.deepStrictEqual(Core.inspect(policy, state, at), {
-        remaining,
-        resetMillis: decision.resetMillis
-      })
-      assert.strictEqual(decision.resetMillis, Reference.shortestWait(policy, now, policy.capacity, at))
-    })
-  }, runs)
-
   it.prop("law 9: a state that was not changed for its time to forget is as if never used", [
     policies(algorithms),
     calls,
@@ -175,21 +90,6 @@ describe("pure cores", () => {
       fresh = step.state
     }
   }, runs)
-
-  it("counts exactly at the largest numbers a policy may have", () => {
-    for (const algorithm of algorithms) {
-      const policy = policyOf({ algorithm, limit: 130_000, window: "366 days" })
-      const now = 4_102_444_800_123
-      const first = Core.decide(policy, undefined, 129_999, now)
-      const second = Core.decide(policy, first.state, 1, now)
-      assert.strictEqual(second.decision._tag, "Admitted")
-      const third = Core.decide(policy, second.state, 1, now)
-      assert(third.decision._tag === "Refused")
-      const { retryAfterMillis } = third.decision
-      assert.strictEqual(Core.decide(policy, second.state, 1, now + retryAfterMillis).decision._tag, "Admitted")
-      assert.strictEqual(Core.decide(policy, second.state, 1, now + retryAfterMillis - 1).decision._tag, "Refused")
-    }
-  })
 
   it.effect("the histories reach every decision often", () =>
     Effect.gen(function*() {
