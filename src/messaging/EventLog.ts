@@ -15,6 +15,7 @@ import type { Array, Effect } from "effect"
 import { Context, Schema } from "effect"
 
 export interface Topic {
+  /** 1 to 249 of `A-Z a-z 0-9 . _ -`. */
   readonly name: string
   readonly partitions: number
 }
@@ -55,7 +56,8 @@ export interface AssignedPartition {
   readonly partition: number
   /**
    * The next records of the partition, each record once per assignment, starting after the committed offset. Waits
-   * while there are none and while the log is away. Nothing is read ahead of the caller, or one batch at most.
+   * while there are none and while the log is away. What is read ahead of the caller is bounded: less than a batch, and
+   * one answer of the log on top.
    */
   readonly take: Effect.Effect<Array.NonEmptyReadonlyArray<LogRecord>>
   /**
@@ -87,7 +89,7 @@ export class EventLog extends Context.Service<EventLog, {
   readonly ensureTopics: (topics: ReadonlyArray<Topic>) => Effect.Effect<void, EventLogUnavailable>
   /**
    * Succeeds when all records are durable, in the order given per partition. After a failure any part of the batch may
-   * have been written: who publishes again publishes at least once.
+   * have been written, or may yet be: who publishes again publishes at least once. Waits while too much is under way.
    */
   readonly publish: (
     records: ReadonlyArray<NewRecord>

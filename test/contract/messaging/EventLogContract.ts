@@ -202,6 +202,47 @@ export const eventLogContract = <E>(name: string, adapter: Layer.Layer<EventLog 
         assert.strictEqual(ranges.reduce((sum, { end }) => sum + end, 0), 1_600)
       }))
 
+    it.effect("a batch of any size is published whole and in order", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const topic = yield* uniqueTopic(2)
+        const records = numbered(topic, 6_000, 5).map((record, i) => ({
+          ...record,
+          headers: { filler: "x".repeat(i % 1_000) }
+        }))
+        yield* log.publish(records)
+        const seen = yield* Queue.unbounded<Delivery>()
+        yield* member("a", subscriptionOf(topic), seen)
+        const deliveries = yield* inTime(takeDistinct(seen, records.length))
+        assertOrderPerKey(deliveries)
+        const ranges = yield* log.ranges(topic)
+        assert.strictEqual(ranges.reduce((sum, { end, start }) => sum + end - start, 0), records.length)
+      }))
+
+    it.effect("a partition whose reader takes nothing does not hold up the others", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const topic = yield* uniqueTopic(3)
+        const records = numbered(topic, 900, 30).map((record) => ({ ...record, value: new Uint8Array(2_000) }))
+        const stuck = partitionOf("key-0", 3)
+        yield* log.publish(records)
+        const seen = yield* Queue.unbounded<number>()
+        yield* Effect.forkScoped(
+          log.subscribe(
+            subscriptionOf(topic, { maxBatchRecords: 10, maxBatchBytes: 20_000 }),
+            ({ partition, take }) =>
+              Effect.forever(Effect.flatMap(take, (batch) =>
+                Effect.andThen(
+                  Queue.offer(seen, batch.length),
+                  partition === stuck ? Effect.never : Effect.void
+                )))
+          )
+        )
+        const free = records.filter(({ key }) => partitionOf(key, 3) !== stuck).length
+        let count = 0
+        yield* inTime(Effect.repeat(Queue.take(seen), { until: (n) => (count += n) >= free }))
+      }))
+
     it.effect("wakes a waiting reader", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
@@ -361,6 +402,53 @@ export const eventLogContract = <E>(name: string, adapter: Layer.Layer<EventLog 
         yield* eventually("the others take over", rest, (shares) => shares.every((held) => held.length === 3))
       }))
 
+    it.effect("who keeps a partition is not disturbed when members come and go", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const topic = yield* uniqueTopic(4)
+        const subscription = subscriptionOf(topic)
+        const begun: Array<number> = []
+        const ended: Array<number> = []
+        const held = Effect.sync(() => begun.length - ended.length)
+        yield* Effect.forkScoped(log.subscribe(subscription, ({ partition }) => {
+          begun.push(partition)
+          return Effect.ensuring(Effect.never, Effect.sync(() => ended.push(partition)))
+        }))
+        yield* eventually("the first has all", held, (count) => count === 4)
+        const seen = yield* Queue.unbounded<Delivery>()
+        const guest = yield* member("guest", subscription, seen)
+        yield* eventually("the guest has its share", guest.held, (partitions) => partitions.length === 2)
+        assert.deepStrictEqual(ended.toSorted(), yield* guest.held)
+        yield* guest.leave
+        yield* eventually("the first has all again", held, (count) => count === 4)
+        assert.strictEqual(begun.length, 6)
+        assert.strictEqual(ended.length, 2)
+      }))
+
+    it.effect("law 57: a partition stays with its owner while a handler works for longer than the lease", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const topic = yield* uniqueTopic(1)
+        const subscription = subscriptionOf(topic)
+        yield* log.publish(numbered(topic, 2, 1))
+        const history: Array<string> = []
+        const worked = yield* Deferred.make<void>()
+        const handler = (name: string) => (partition: AssignedPartition) =>
+          Effect.gen(function*() {
+            yield* partition.take
+            history.push(`${name} begins`)
+            yield* Effect.sleep("4 seconds")
+            yield* Effect.orDie(partition.commit(2))
+            history.push(`${name} has worked`)
+            yield* Deferred.succeed(worked, undefined)
+          })
+        yield* Effect.forkScoped(log.subscribe(subscription, handler("first")))
+        yield* eventually("it has begun", Effect.sync(() => history.length), (count) => count === 1)
+        yield* Effect.forkScoped(log.subscribe(subscription, handler("second")))
+        yield* inTime(Deferred.await(worked))
+        assert.deepStrictEqual(history, ["first begins", "first has worked"])
+      }))
+
     it.effect("law 57: members come and go under load: nothing is lost, and keys stay in order", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
@@ -461,11 +549,17 @@ export const eventLogContract = <E>(name: string, adapter: Layer.Layer<EventLog 
         const subscription = subscriptionOf(topic)
         yield* log.publish(numbered(topic, 5, 1))
         const paused = yield* Deferred.make<AssignedPartition>()
+        const seen = yield* Queue.unbounded<Delivery>()
         yield* Effect.forkScoped(log.subscribe(subscription, (partition) =>
           Effect.gen(function*() {
-            yield* partition.take
-            yield* Effect.orDie(partition.commit(1))
-            yield* Deferred.succeed(paused, partition)
+            const batch = yield* partition.take
+            // It may be the successor itself, when it finds out and joins again.
+            if (yield* Deferred.isDone(paused)) {
+              yield* Queue.offerAll(seen, batch.map((record) => ({ member: "again", record })))
+            } else {
+              yield* Effect.orDie(partition.commit(1))
+              yield* Deferred.succeed(paused, partition)
+            }
             return yield* Effect.never
           })))
         const old = yield* inTime(Deferred.await(paused))
@@ -474,7 +568,6 @@ export const eventLogContract = <E>(name: string, adapter: Layer.Layer<EventLog 
         assert(lost._tag === "PartitionLost")
         assert.deepStrictEqual([lost.group, lost.topic, lost.partition], [subscription.group, topic, 0])
 
-        const seen = yield* Queue.unbounded<Delivery>()
         yield* member("successor", subscription, seen)
         const deliveries = yield* inTime(takeDistinct(seen, 1))
         assert.strictEqual(deliveries[0]?.record.offset, 1)
