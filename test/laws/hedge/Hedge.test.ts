@@ -104,21 +104,26 @@ describe("a hedge", () => {
       assert.deepStrictEqual(failed.toSorted(), Array.from({ length: begun }, (_, n) => n + 1))
     })), runs)
 
-  it.effect("law 38: a loser that can't be interrupted is waited for; its answer counts for nothing", () =>
+  it.effect.each(
+    [
+      ["first", 15, 60],
+      ["second", 50, 50]
+    ] as const
+  )("law 38: the %s wins; a loser that can't be interrupted is waited for, and its answer counts for nothing", (
+    [winner, takes, goesOnAt]
+  ) =>
     apart(Effect.gen(function*() {
       const policy = yield* hedgeOf()
       let attempts = 0
-      const call = Effect.suspend(() =>
-        ++attempts === 1 ? Effect.uninterruptible(Effect.as(Effect.sleep(50), "first")) : Effect.succeed("second")
-      )
-      const { elapsed, exit } = yield* finished(Hedge.hedge(call, policy))
-      assert.deepStrictEqual([elapsed, exit], [50, Exit.succeed("second")])
-      assert.deepStrictEqual(yield* counted("hedge_hedges_total", "ending"), {
-        won: 1,
-        lost: 0,
-        failed: 0,
-        interrupted: 0
+      const call = Effect.suspend(() => {
+        const name = ++attempts === 1 ? "first" : "second"
+        const millis = name === "first" ? takes : winner === "second" ? 0 : 50
+        return Effect.uninterruptible(Effect.as(Effect.sleep(millis), name))
       })
+      const { elapsed, exit } = yield* finished(Hedge.hedge(call, policy))
+      assert.deepStrictEqual([elapsed, exit], [goesOnAt, Exit.succeed(winner)])
+      const [won, lost] = winner === "second" ? [1, 0] : [0, 1]
+      assert.deepStrictEqual(yield* counted("hedge_hedges_total", "ending"), { won, lost, failed: 0, interrupted: 0 })
     })))
 
   it.effect("law 38: a defect of a loser's finalizer is not hidden", () =>
