@@ -1,9 +1,6 @@
 import { ByteSize, Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
 import * as OutboxRelay from "../../messaging/OutboxRelay.ts"
-import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
-import { RateLimiter } from "../../resilience/RateLimiter.ts"
-import * as RateLimiterStoreMemory from "../../resilience/RateLimiterStoreMemory.ts"
 import { ApiKeys } from "../../services/ApiKeys.ts"
 import { ArtifactSweep } from "../../services/ArtifactSweep.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
@@ -40,6 +37,7 @@ import * as PlatformMetrics from "../telemetry/PlatformMetrics.ts"
 import { Prometheus } from "../telemetry/Prometheus.ts"
 import * as AdminKey from "./AdminKey.ts"
 import * as Migrate from "./Migrate.ts"
+import * as Protection from "./Protection.ts"
 
 const versions = Layer.unwrap(
   Effect.map(Settings, ({ maxUpload }) => Versions.layer({ maxUploadBytes: ByteSize.toNumberUnsafe(maxUpload) }))
@@ -74,7 +72,7 @@ const repositories = Layer.mergeAll(
   IdempotencyPg.layer,
   ModelChangesPg.layer,
   TransactionPg.layer,
-  ReadinessPg.layer,
+  Protection.readiness(ReadinessPg.layer),
   KeyDigestNode.layer,
   HttpMetrics.layer
 )
@@ -106,11 +104,6 @@ const background = Layer.mergeAll(
   PlatformMetrics.layer
 )
 
-const protection = RateLimiter.layer().pipe(
-  Layer.provideMerge(RateLimiterStoreMemory.layer()),
-  Layer.provideMerge(PolicyDirectory.layer)
-)
-
 const handlers = Layer.mergeAll(Handlers.registry, Handlers.runtime, Handlers.own)
 
 const server = HttpServer.layer(HttpRouter.toHttpEffect(Layer.provide(PublicApi.routes, handlers))).pipe(
@@ -122,7 +115,7 @@ export const layer = Layer.merge(server, background).pipe(
   Layer.provide(useCases),
   Layer.provide(runtime),
   Layer.provide(Layer.merge(repositories, messaging)),
-  Layer.provide(protection),
+  Layer.provide(Protection.layer),
   Layer.provide(Prometheus.layer),
   Layer.provide(Migrate.layer)
 )
