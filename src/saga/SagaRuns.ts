@@ -1,0 +1,204 @@
+/** The sagas of one definition in this process, from where they begin here to where they end or leave it. */
+import { Cause, Clock, Context, Duration, Effect, Exit, Option, Result, Scope, Tracer } from "effect"
+import type { Fiber } from "effect"
+import { keepTrying } from "../messaging/KeepTrying.ts"
+import * as History from "./History.ts"
+import * as Interpreter from "./Interpreter.ts"
+import { describe, describeCause } from "./interpreter/Execution.ts"
+import type { RecorderOptions } from "./interpreter/Recorder.ts"
+import { firstEpoch } from "./Journal.ts"
+import type { Journal, SagaRecord } from "./Journal.ts"
+import { entriesOf, parkRecord } from "./Parking.ts"
+import type { Definition } from "./Saga.ts"
+import * as SagaMetrics from "./SagaMetrics.ts"
+import type { SagaOwner } from "./SagaOwner.ts"
+import { isActive, started } from "./SagaStatus.ts"
+import type { ParkReason, RecordedError } from "./SagaStatus.ts"
+import * as TraceContext from "./TraceContext.ts"
+
+/** Where a run begins: at a new saga, or at what the journal has of one. */
+interface Beginning<A, E, R> extends
+  Pick<
+    Interpreter.RunOptions<A, E, R>,
+    "routine" | "sagaId" | "epoch" | "status" | "history" | "length" | "isRecovery" | "create"
+  >
+{
+  readonly startedAt: number
+  readonly isCancelRequested: boolean
+  readonly traceparent: string | undefined
+}
+
+type RunFiber<A, E> = Fiber.Fiber<Interpreter.Outcome<A, E>>
+
+export interface NewRun<I> {
+  readonly sagaId: string
+  readonly input: I
+  readonly startedAt: number
+  readonly create: RecorderOptions["create"]
+}
+
+export interface SagaRunsOptions {
+  /** A saga over which so many processes died in a row is parked. Default 20. */
+  readonly maxRecoveries?: number | undefined
+}
+
+/** The runs, for as long as the scope lives; when it closes they are interrupted and given back. */
+export const make = Effect.fnUntraced(function*<I, A, E, R>(
+  journal: Journal["Service"],
+  owner: SagaOwner,
+  definition: Definition<I, A, E, R>,
+  { maxRecoveries = 20 }: SagaRunsOptions
+) {
+  const { name } = definition
+  const metrics = SagaMetrics.of(name)
+  const fibers = new Map<string, RunFiber<A, E>>()
+  const interrupted = new Set<string>()
+
+  // Scopes close in reverse: the runs end, then what their actions left running, then the sagas are given back.
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      const id = owner.id()
+      return id === undefined ? Effect.void : Effect.ignore(journal.giveBack(id, [...interrupted]))
+    })
+  )
+  const scope = yield* Scope.Scope
+  const actions = yield* Scope.fork(scope, "parallel")
+  const runs = yield* Scope.fork(scope, "parallel")
+
+  /** What runs has nothing of who started it but the span: not its transaction, not its deadline. */
+  const context = yield* Effect.context<R>()
+  const apart = <B, E2>(effect: Effect.Effect<B, E2, R>): Effect.Effect<B, E2> =>
+    Effect.updateContext(
+      effect,
+      (starter: Context.Context<never>) =>
+        Option.match(Context.getOption(starter, Tracer.ParentSpan), {
+          onNone: () => context,
+          onSome: (span) => Context.add(context, Tracer.ParentSpan, span)
+        })
+    )
+
+  const runOptions = (beginning: Beginning<A, E, R>): Interpreter.RunOptions<A, E, R> => ({
+    ...beginning,
+    saga: name,
+    deadline: definition.deadline === undefined
+      ? undefined
+      : beginning.startedAt + Duration.toMillis(definition.deadline),
+    journal,
+    scope: actions
+  })
+
+  const park = (record: SagaRecord, reason: ParkReason, error: RecordedError | null) =>
+    parkRecord(journal, record, { reason, step: null, error })
+
+  const find = keepTrying("A saga waits for its journal")
+
+  /** Looks into the journal, which alone knows how far this owner came, as soon as it can be reached. */
+  const reread = (sagaId: string, epoch: number, goOn: (record: SagaRecord) => Effect.Effect<void>) =>
+    Effect.forkIn(
+      Effect.flatMap(find(journal.find(sagaId)), (found) => {
+        const record = Option.getOrUndefined(found)
+        return record?.epoch === epoch && isActive(record.status.state) ? goOn(record) : Effect.void
+      }),
+      runs
+    )
+
+  const ended = Effect.fnUntraced(function*(
+    { epoch, sagaId, startedAt }: Beginning<A, E, R>,
+    exit: Exit.Exit<Interpreter.Outcome<A, E>>
+  ) {
+    fibers.delete(sagaId)
+    owner.remove(sagaId)
+    if (Exit.isFailure(exit)) {
+      if (Cause.hasInterruptsOnly(exit.cause)) {
+        interrupted.add(sagaId)
+        return
+      }
+      yield* Effect.logError("The interpreter failed", exit.cause)
+      yield* reread(sagaId, epoch, (record) => park(record, "internal-defect", describeCause(exit.cause)))
+      return
+    }
+    const outcome = exit.value
+    if (outcome._tag === "Detached") {
+      yield* Effect.logWarning(`Saga left: ${outcome.why}`)
+      if (outcome.why === "unsure") yield* reread(sagaId, epoch, (record) => resume(record, false))
+      return
+    }
+    const how = outcome._tag === "Parked" ? "parked" : Exit.isSuccess(outcome.exit) ? "completed" : "compensated"
+    yield* metrics.ended(how, (yield* Clock.currentTimeMillis) - startedAt)
+  })
+
+  const begin = Effect.fnUntraced(function*(beginning: Beginning<A, E, R>) {
+    const { isCancelRequested, sagaId, traceparent } = beginning
+    const run = yield* Interpreter.make(runOptions(beginning))
+    if (isCancelRequested) run.stop("cancelled")
+    const whole = run.outcome.pipe(
+      Effect.withSpan(name, { attributes: { "saga.id": sagaId } }, { captureStackTrace: false }),
+      TraceContext.resume(traceparent),
+      Effect.onExit((exit) => ended(beginning, exit)),
+      Effect.annotateLogs({ saga: name, sagaId }),
+      metrics.inFlight,
+      apart
+    )
+    const fiber = yield* Effect.forkIn(whole, runs)
+    fibers.set(sagaId, fiber)
+    owner.add(sagaId, { stop: run.stop, fiber })
+    return fiber
+  })
+
+  const resume = Effect.fnUntraced(function*(record: SagaRecord, isRecovery: boolean): Effect.fn.Return<void> {
+    if (record.recoveries > maxRecoveries) return yield* park(record, "recoveries-exhausted", null)
+    const read = yield* Effect.result(Effect.all([entriesOf(record), definition.decode(record.input)]))
+    if (Result.isFailure(read)) return yield* park(record, "journal-unreadable", describe(read.failure))
+    const [entries, { routine }] = read.success
+    yield* begin({
+      ...record,
+      routine,
+      sagaId: record.id,
+      history: History.fold(entries),
+      length: entries.length,
+      isRecovery
+    })
+    if (isRecovery) yield* metrics.recovered
+  })
+
+  return {
+    /** Undefined for a saga that does not run here. */
+    running: (sagaId: string) => fibers.get(sagaId),
+
+    start: ({ create, input, sagaId, startedAt }: NewRun<I>) =>
+      Effect.andThen(
+        metrics.started,
+        begin({
+          routine: definition.saga(input).routine,
+          sagaId,
+          epoch: firstEpoch,
+          status: started,
+          history: History.empty,
+          length: 0,
+          isRecovery: false,
+          create,
+          startedAt,
+          isCancelRequested: false,
+          traceparent: undefined
+        })
+      ),
+
+    /** Goes on with a saga that was taken over from another owner, or parks it where that can't be. */
+    resume: (record: SagaRecord) => resume(record, true),
+
+    /** How an ended saga ended, with the types that it has. */
+    outcome: (record: SagaRecord) =>
+      Effect.gen(function*() {
+        const entries = yield* entriesOf(record)
+        const { routine } = yield* definition.decode(record.input)
+        return yield* Interpreter.replayed(runOptions({
+          ...record,
+          routine,
+          sagaId: record.id,
+          history: History.fold(entries),
+          length: entries.length,
+          isRecovery: false
+        }))
+      }).pipe(Effect.catchTag("SchemaError", Effect.die), apart)
+  }
+})

@@ -1,0 +1,34 @@
+/** The trace of a saga as the journal keeps it, so that one trace goes on over restarts. W3C Trace Context, level 1. */
+import { Effect, Option } from "effect"
+import type { Tracer } from "effect"
+import { Headers, HttpTraceContext } from "effect/http"
+
+const header = "traceparent"
+
+const format = (span: Tracer.AnySpan): string | undefined =>
+  span._tag === "Span"
+    ? HttpTraceContext.toHeaders(span)[header]
+    : `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`
+
+/** The span that this is called in. */
+export const current: Effect.Effect<string | undefined> = Effect.currentParentSpan.pipe(
+  Effect.map(format),
+  Effect.orElseSucceed(() => undefined)
+)
+
+/**
+ * The span around the one that this is called in, which is the saga's own; or else that one. A saga's own span may
+ * never end, so it makes a poor parent for what comes after a restart.
+ */
+export const outer: Effect.Effect<string | undefined> = Effect.currentSpan.pipe(
+  Effect.map((span) => format(Option.getOrElse(span.parent, () => span))),
+  Effect.orElseSucceed(() => undefined)
+)
+
+/** Makes the kept span the parent of the spans of `effect`; one that is malformed is left out. */
+export const resume =
+  (traceparent: string | undefined) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Option.match(HttpTraceContext.w3c(Headers.fromInput(traceparent === undefined ? {} : { [header]: traceparent })), {
+      onNone: () => effect,
+      onSome: (parent) => Effect.withParentSpan(effect, parent)
+    })

@@ -1,0 +1,102 @@
+/** Attempts at an action or a compensation: their time limit, their repetition, and what is known afterwards. */
+import { Cause, Clock, Duration, Effect, Exit, Fiber, Option, Pull, Result, Schedule } from "effect"
+import type { Scope } from "effect"
+
+export type Ended<A, E> =
+  | { readonly _tag: "Succeeded"; readonly value: A }
+  /** `unknown`: an earlier attempt may have had its effect. */
+  | { readonly _tag: "Failed"; readonly error: E; readonly unknown: boolean }
+  | { readonly _tag: "Died"; readonly cause: Cause.Cause<never> }
+
+/** How long an interrupted attempt may take to end before it is left to itself; its fence keeps it from doing harm. */
+const patience = Duration.seconds(5)
+
+/** Whether the exit tells what became of the work, other than that it was interrupted. */
+const isTelling = (exit: Exit.Exit<unknown, unknown>) =>
+  Exit.isSuccess(exit) || (Exit.hasFails(exit) && !Exit.hasInterrupts(exit))
+
+export interface Watch {
+  /** Owns what does not let itself be interrupted. */
+  readonly scope: Scope.Scope
+  /** Ends the work when it ends. */
+  readonly until: Effect.Effect<void>
+  /** Waits for the end of the work however long that takes. */
+  readonly isPatient: boolean
+}
+
+/** Runs the effect until it ends or is stopped: none, when it is not known how it ended. */
+export const watched = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  { isPatient, scope, until }: Watch
+): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkIn(effect, scope, { startImmediately: true }), (fiber) => {
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return Effect.succeed(Option.some(exit))
+      const ended = Fiber.await(fiber)
+      const stop = Effect.suspend(() => {
+        fiber.interruptUnsafe()
+        return Effect.map(
+          isPatient ? Effect.map(ended, Option.some) : Effect.timeoutOption(ended, patience),
+          Option.filter(isTelling)
+        )
+      })
+      return restore(Effect.raceFirst(Effect.map(ended, Option.some), Effect.as(until, Option.none()))).pipe(
+        Effect.onInterrupt(() => stop),
+        Effect.flatMap((first) => Option.isSome(first) ? Effect.succeed(first) : stop)
+      )
+    })
+  )
+
+export interface AttemptOptions<E> {
+  readonly retry: Schedule.Schedule<unknown, E> | undefined
+  readonly timeout: { readonly after: Duration.Duration; readonly error: () => E } | undefined
+  readonly scope: Scope.Scope
+  readonly isPatient: boolean
+  /** Called for each attempt that is followed by another. */
+  readonly onRetry: (error: E, attempt: number, delay: Duration.Duration) => Effect.Effect<void>
+}
+
+/** The error of a cause that holds nothing else: with a defect beside it nothing is known. */
+const errorOf = <E>(cause: Cause.Cause<E>): Result.Result<E, Cause.Cause<never>> =>
+  cause.reasons.every(Cause.isFailReason)
+    ? Cause.findError(cause)
+    : Result.fail(Cause.fromReasons(cause.reasons.filter((reason) => !Cause.isFailReason(reason))))
+
+/** Attempts, counted from 1, until one succeeds or the schedule ends. Defects are not retried. */
+export const repeat = <A, E, R>(
+  attempt: (attempt: number) => Effect.Effect<A, E, R>,
+  { isPatient, onRetry, retry, scope, timeout }: AttemptOptions<E>
+): Effect.Effect<Ended<A, E>, never, R> =>
+  Effect.gen(function*(): Effect.fn.Return<Ended<A, E>, never, R> {
+    let unknown = false
+    let step: ((now: number, error: E) => Pull.Pull<[unknown, Duration.Duration], never, unknown>) | undefined
+    for (let count = 1;; count++) {
+      let failed: Result.Result<E, Cause.Cause<never>>
+      if (timeout === undefined) {
+        const exit = yield* Effect.exit(attempt(count))
+        if (Exit.isSuccess(exit)) return { _tag: "Succeeded", value: exit.value }
+        failed = errorOf(exit.cause)
+      } else {
+        const exit = yield* watched(attempt(count), { scope, until: Effect.sleep(timeout.after), isPatient })
+        if (Option.isSome(exit) && Exit.isSuccess(exit.value)) return { _tag: "Succeeded", value: exit.value.value }
+        failed = Option.isSome(exit) && Exit.isFailure(exit.value)
+          ? errorOf(exit.value.cause)
+          : Result.succeed(timeout.error())
+        // A transaction that was interrupted is rolled back: nothing is unknown about it.
+        if (Option.isNone(exit) && !isPatient) unknown = true
+      }
+      if (Result.isFailure(failed)) return { _tag: "Died", cause: failed.failure }
+      const error = failed.success
+      if (retry === undefined) return { _tag: "Failed", error, unknown }
+      step ??= yield* Schedule.toStep(retry)
+      const delay = yield* Pull.matchEffect(step(yield* Clock.currentTimeMillis, error), {
+        onSuccess: ([, delay]) => Effect.succeed<Duration.Duration | undefined>(delay),
+        onFailure: Effect.failCause,
+        onDone: () => Effect.undefined
+      })
+      if (delay === undefined) return { _tag: "Failed", error, unknown }
+      yield* onRetry(error, count, delay)
+      yield* Effect.sleep(delay)
+    }
+  })

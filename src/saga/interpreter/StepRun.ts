@@ -1,0 +1,231 @@
+/** One step on one branch: answered from the journal, or done. */
+import { Cause, Duration, Effect, Option, Schema } from "effect"
+import type { Context } from "effect"
+import type { StepOutcome } from "../History.ts"
+import type { SagaEvent, StepKind } from "../SagaEvent.ts"
+import type { Step, StepContext } from "../StepSpec.ts"
+import * as Attempts from "./Attempts.ts"
+import { contextOf, describe, describeCause, maxEntries, occurrence, park } from "./Execution.ts"
+import type { Execution } from "./Execution.ts"
+import type { Line } from "./Line.ts"
+import * as Signal from "./Signal.ts"
+import { compensation } from "./Undoing.ts"
+
+/** A mistake of the saga's definition. */
+class MisplacedStep extends Schema.TaggedError<MisplacedStep>()("MisplacedStep", { step: Schema.String }) {
+  override get message() {
+    return `"${this.step}" passes the point of no return, so it can't stand in a parallel branch before the pivot`
+  }
+}
+
+/** The defect that a step ended with, as far as the journal keeps it. */
+class RecordedDefect extends Schema.TaggedError<RecordedDefect>()("RecordedDefect", {
+  step: Schema.String,
+  defect: Schema.String
+}) {
+  override get message() {
+    return `The step "${this.step}" ended with a defect: ${this.defect}`
+  }
+}
+
+/** What an action returned, and how the journal keeps it. */
+interface Result<A> {
+  readonly value: A
+  readonly output: Schema.Json
+}
+
+/** A step where it stands, and what is to be known when it has to be undone. */
+interface Place<A, E, R> {
+  readonly execution: Execution
+  readonly line: Line
+  readonly step: Step<A, E, R>
+  readonly path: string
+  output: Option.Option<A>
+  isUndoNeeded: boolean
+}
+
+const registerUndo = <A, E, R>(place: Place<A, E, R>): Effect.Effect<void, never, R> => {
+  const { execution, line, path, step } = place
+  const undo = step.compensation
+  if (undo === undefined) return Effect.void
+  return Effect.contextWith((context: Context.Context<R>) =>
+    Effect.sync(() => {
+      const compensate = (output: Option.Option<A>, at: StepContext) =>
+        Effect.provideContext(undo.compensate(output, at), context)
+      const whole = compensation(execution, { ...step, path }, { ...undo, compensate }, () => place.output)
+      line.undo.push({ _tag: "Step", undo: Effect.suspend(() => place.isUndoNeeded ? whole : Effect.void) })
+    })
+  )
+}
+
+const commit = (execution: Execution, kind: StepKind) => {
+  if (execution.isCommitted || kind === "compensatable") return
+  execution.isCommitted = true
+  execution.recorder.become({ direction: "committed" })
+  execution.onCommit()
+}
+
+/** Answers from the journal. */
+const repeatOutcome = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>, outcome: StepOutcome) {
+  const { execution, line, path, step } = place
+  const unreadable = (error: Schema.SchemaError) => park("journal-unreadable", path, describe(error))
+  if (outcome._tag === "Completed") {
+    const value = yield* Effect.catchTag(step.output.decode(outcome.output), "SchemaError", unreadable)
+    place.output = Option.some(value)
+    yield* registerUndo(place)
+    commit(execution, step.kind)
+    return value
+  }
+  if (outcome.unknown) yield* registerUndo(place)
+  line.failure = { step: path, error: outcome.error }
+  if (outcome.failure === "defect") {
+    return yield* Effect.die(new RecordedDefect({ step: path, defect: outcome.error.message }))
+  }
+  const encoded = outcome.error.value ?? null
+  return yield* Effect.fail(yield* Effect.catchTag(step.error.decode(encoded), "SchemaError", unreadable))
+})
+
+/** Attempts at the action; what they come to is not recorded yet, unless that is part of a transaction. */
+const attempts = <A, E, R>(place: Place<A, E, R>, onCommit: (result: Result<A>) => void) => {
+  const { execution, path, step } = place
+  const { isTransactional, kind, retry, timeout } = step
+  let current = 0
+  const attempt = (count: number) => {
+    current = count
+    const context = contextOf(execution, path, "action", () => current === count)(count)
+    const action = Effect.flatMap(step.action(context), (value) =>
+      // An output that can't be recorded is a mistake of the program.
+      Effect.map(Effect.orDie(step.output.encode(value)), (output): Result<A> => ({ value, output })))
+    if (!isTransactional) return action
+    const completed = ({ output }: Result<A>): SagaEvent => {
+      commit(execution, kind)
+      return { _tag: "StepCompleted", step: path, kind, output }
+    }
+    return execution.recorder.transact(action, completed, onCommit)
+  }
+  return Attempts.repeat(attempt, {
+    retry,
+    timeout,
+    scope: execution.scope,
+    isPatient: isTransactional,
+    onRetry: (error, attempt, delay) =>
+      Effect.logInfo(`Step failed; again in ${Duration.format(delay)}`, { attempt }, error)
+  })
+}
+
+/** Runs the attempts until they end or the branch is told to stop; none where it is not known how they ended. */
+const watchedAttempts = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>) {
+  const { execution, line, step } = place
+  let committed = Option.none<Result<A>>()
+  const whole = attempts(place, (result) => {
+    committed = Option.some(result)
+  })
+  // A pivot is waited for: to stop it would be to make its outcome unknown.
+  const exit = step.kind === "pivot"
+    ? Option.some(yield* Effect.exit(whole))
+    : yield* Attempts.watched(whole, {
+      scope: execution.scope,
+      until: line.halt.wait,
+      isPatient: step.isTransactional
+    })
+  if (Option.isSome(committed)) {
+    return Option.some<Attempts.Ended<Result<A>, E>>({ _tag: "Succeeded", value: committed.value })
+  }
+  return Option.isNone(exit) ? Option.none() : Option.some(yield* exit.value)
+})
+
+/** The step ended without success: decides between failing, which may turn the saga back, and parking it. */
+const failed = Effect.fnUntraced(function*<A, E, R>(
+  place: Place<A, E, R>,
+  ended: Exclude<Attempts.Ended<unknown, E>, { readonly _tag: "Succeeded" }>,
+  wasStarted: boolean
+) {
+  const { execution, line, path, step } = place
+  const { isTransactional, kind } = step
+  if (ended._tag === "Died" && Signal.find(ended.cause) !== undefined) return yield* Effect.failCause(ended.cause)
+
+  const encoded = ended._tag === "Failed" ? yield* Effect.option(step.error.encode(ended.error)) : Option.none()
+  const isKnownError = ended._tag === "Failed" && (Option.isSome(encoded) || kind === "retriable")
+  const unknown = !isTransactional && (wasStarted || !isKnownError || ended.unknown)
+  const error = ended._tag === "Failed"
+    ? describe(ended.error, Option.getOrUndefined(encoded))
+    : describeCause(ended.cause)
+  yield* Effect.logWarning("Step failed", error)
+
+  if (kind === "retriable") return yield* park("step-failed", path, error)
+  if (kind === "pivot" && unknown) return yield* park("outcome-unknown", path, error)
+  if (execution.isCommitted && !(isKnownError && line.isRecoverable)) return yield* park("step-failed", path, error)
+
+  const failure = isKnownError ? "error" : "defect"
+  line.position = execution.recorder.note({ _tag: "StepFailed", step: path, kind, failure, error, unknown })
+  line.failure = { step: path, error }
+  place.isUndoNeeded = unknown
+  if (ended._tag === "Died" && !Cause.hasInterruptsOnly(ended.cause)) return yield* Effect.failCause(ended.cause)
+  if (ended._tag === "Died") return yield* Effect.die(new RecordedDefect({ step: path, defect: error.message }))
+  return yield* isKnownError ? Effect.fail(ended.error) : Effect.die(ended.error)
+})
+
+/** Does the step. */
+const perform = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>, wasStarted: boolean) {
+  const { execution, line, path, step } = place
+  const { recorder } = execution
+  const { isTransactional, kind } = step
+  const halted = Effect.die(new Signal.Halted({ step: path }))
+
+  if (wasStarted) yield* registerUndo(place)
+  yield* execution.replay.caughtUp
+  // A pivot that has begun is brought to an outcome, whatever happens: nobody could undo it.
+  if (line.halt.isOn && !(kind === "pivot" && wasStarted)) return yield* halted
+  if (kind !== "compensatable" && line.isParallel && !execution.isCommitted) {
+    return yield* Effect.die(new MisplacedStep({ step: path }))
+  }
+  if (recorder.count() >= maxEntries) return yield* park("history-too-long", path)
+
+  if (!wasStarted) yield* registerUndo(place)
+  if (kind === "retriable") commit(execution, kind)
+  if (!isTransactional) {
+    if (!wasStarted) recorder.note({ _tag: "StepStarted", step: path, kind })
+    yield* recorder.flush
+    if (line.halt.isOn && kind !== "pivot") return yield* halted
+  }
+  yield* Effect.logDebug("Step started")
+  const ended = yield* watchedAttempts(place)
+  if (Option.isNone(ended)) {
+    place.isUndoNeeded = !isTransactional
+    return yield* halted
+  }
+  if (ended.value._tag !== "Succeeded") return yield* failed(place, ended.value, wasStarted)
+  const { output, value } = ended.value.value
+  place.output = Option.some(value)
+  if (isTransactional) {
+    line.position = recorder.count() - 1
+  } else {
+    line.position = recorder.note({ _tag: "StepCompleted", step: path, kind, output })
+    commit(execution, kind)
+  }
+  yield* Effect.logDebug("Step completed")
+  return value
+})
+
+export const run = <A, E, R>(
+  execution: Execution,
+  line: Line,
+  prefix: string,
+  step: Step<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const path = occurrence(execution, prefix + encodeURIComponent(step.name))
+    const place: Place<A, E, R> = { execution, line, step, path, output: Option.none(), isUndoNeeded: true }
+    const record = execution.replay.take(path)
+    if (record !== undefined && record.kind !== step.kind) return park("definition-changed", path)
+    if (record?.outcome !== undefined) {
+      line.position = record.position
+      return repeatOutcome(place, record.outcome)
+    }
+    return perform(place, record !== undefined).pipe(
+      Effect.annotateLogs("step", path),
+      Effect.withSpan(step.name, { attributes: { "saga.id": execution.sagaId, "saga.step": path } }, {
+        captureStackTrace: false
+      })
+    )
+  })
