@@ -26,7 +26,8 @@ export const canStart = (version = defaultVersion): boolean => {
   return isInstalled("java") && (isInstalled("mvn") || existsSync(join(cache, version)))
 }
 
-const freePort = Effect.callback<number>((resume) => {
+/** A port of 127.0.0.1 that nothing listens on. */
+export const freePort = Effect.callback<number>((resume) => {
   const server = createServer()
   server.listen(0, "127.0.0.1", () => {
     const address = server.address()
@@ -42,8 +43,8 @@ const freePort = Effect.callback<number>((resume) => {
 
 export interface KafkaNodeOptions {
   readonly version?: string
-  /** Lines for the node's `server.properties`. */
-  readonly properties?: (port: number) => string
+  /** More lines for the node's `server.properties`. */
+  readonly properties?: (ports: { readonly port: number; readonly controllerPort: number }) => string
 }
 
 export interface KafkaNode {
@@ -84,7 +85,7 @@ export const start = Effect.fnUntraced(function*({ properties, version = default
           KAFKA_PORT: String(port),
           KAFKA_CONTROLLER_PORT: String(controllerPort),
           KAFKA_DATA: mkdtempSync(join(tmpdir(), "maas-test-kafka-")),
-          KAFKA_PROPERTIES: properties?.(port) ?? ""
+          KAFKA_PROPERTIES: properties?.({ port, controllerPort }) ?? ""
         }
       })
       child.stdout.on("data", (chunk: Buffer) => Queue.offerAllUnsafe(replies, chunk.toString().trim().split("\n")))

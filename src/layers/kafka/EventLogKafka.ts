@@ -17,6 +17,7 @@ import * as KafkaGroup from "./KafkaGroup.ts"
 import * as KafkaOffsets from "./KafkaOffsets.ts"
 import * as KafkaProducer from "./KafkaProducer.ts"
 import * as KafkaTopics from "./KafkaTopics.ts"
+import * as ProduceRequests from "./ProduceRequests.ts"
 
 export interface EventLogKafkaOptions extends KafkaTopics.TopicOptions, KafkaProducer.ProducerOptions {
   /** Some brokers of the cluster as `host:port`; the others are learned from them. */
@@ -68,7 +69,11 @@ export const layer = (options: EventLogKafkaOptions) =>
 
       return EventLog.of({
         ensureTopics: topics.ensure,
-        publish: yield* KafkaProducer.make(yield* newClient, topics, requestTimeout, options),
+        publish: yield* KafkaProducer.make(
+          ProduceRequests.make(yield* newClient, requestTimeout, options.compression ?? "none"),
+          topics,
+          options
+        ),
         subscribe,
         ranges: (topic) => Effect.andThen(topics.find(topic), KafkaTopics.unavailable("ranges")(offsets.ranges(topic))),
         lag: (group) => KafkaTopics.unavailable("lag")(offsets.lag(group))

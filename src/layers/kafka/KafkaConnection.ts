@@ -6,7 +6,7 @@ import type { Logger } from "kafkajs/src/network/connection.js"
 import apiKeys from "kafkajs/src/protocol/requests/apiKeys.js"
 import { lookup, requests } from "kafkajs/src/protocol/requests/index.js"
 import type { Api, Apis, Exchange, Versions } from "kafkajs/src/protocol/requests/index.js"
-import { connect as connectTcp } from "node:net"
+import { connect as connectTcp, isIP } from "node:net"
 import type { Socket } from "node:net"
 import { connect as connectTls } from "node:tls"
 import type { ConnectionOptions } from "node:tls"
@@ -52,7 +52,8 @@ const openSocket = (tls: ConnectionOptions | undefined) =>
   const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }
   return tls === undefined
     ? connectTcp(options, onConnect)
-    : connectTls({ servername: host, ...options, ...tls }, onConnect)
+    // RFC 6066 has no addresses as server names.
+    : connectTls({ ...isIP(host) === 0 ? { servername: host } : {}, ...options, ...tls }, onConnect)
 }
 
 /** kafkajs's log as part of this program's; what it calls an error is somebody's failure here, who says so again. */

@@ -14,12 +14,12 @@ import { EventLogUnavailable, RecordTooLarge } from "../../messaging/EventLog.ts
 import type { EventLog, NewRecord } from "../../messaging/EventLog.ts"
 import { partitionOf } from "../../messaging/Partitioner.ts"
 import { checkSizes, recordSize } from "../../messaging/RecordSize.ts"
-import type { KafkaClient } from "./KafkaClient.ts"
 import type { Address } from "./KafkaConnection.ts"
-import { checked, isMisdirected, KafkaFailure, ofCode } from "./KafkaFailure.ts"
+import { isMisdirected, KafkaFailure } from "./KafkaFailure.ts"
 import type { KafkaTopics } from "./KafkaTopics.ts"
 import { encodedSize, ProducerBacklog } from "./ProducerBacklog.ts"
 import type { Batch } from "./ProducerBacklog.ts"
+import type { Compression, NumberedBatch, ProduceRequests, ProducerIdentity } from "./ProduceRequests.ts"
 
 export interface ProducerOptions {
   /** Bytes of key, value and headers; less than the `message.max.bytes` of brokers and topics. Default 1,000,000. */
@@ -27,31 +27,23 @@ export interface ProducerOptions {
   /** Bytes of records that wait or are under way; who publishes more waits. Default 32 MiB. */
   readonly maxPendingBytes?: number | undefined
   /** Batches are compressed: fewer bytes on the wire and in the log, more work. Default `none`. */
-  readonly compression?: "none" | "gzip" | undefined
+  readonly compression?: Compression | undefined
   /**
-   * How long records may wait, and then how long they are tried, before `publish` fails: outages of up to that are
-   * sat out. Twice that must be less than an outbox relay may take for a batch. Default 25 seconds.
+   * How long records may wait, and then how long they are tried, before `publish` fails: shorter outages are sat out.
+   * Twice that and one request must be less than an outbox relay may take for a batch. Default 20 seconds.
    */
   readonly deliveryTimeout?: Duration.Input | undefined
 }
 
 type Failure = EventLogUnavailable | RecordTooLarge
 
-interface Numbered extends Batch<Failure> {
-  readonly firstSequence: number
-  readonly messages: ReadonlyArray<Message>
-}
+type Numbered = Batch<Failure> & NumberedBatch
 
-interface Identity {
-  readonly producerId: string
-  readonly producerEpoch: number
+interface Sender extends ProducerIdentity {
   /** The next sequence number of each partition. */
   readonly sequences: Map<string, number>
 }
 
-/** Every replica in sync has the records. */
-const acksAll = -1
-const codecs = { none: 0, gzip: 1 }
 const maxBatchBytes = 1_000_000
 const maxRoundBytes = 4 * 1024 * 1024
 const firstPause = Duration.millis(50)
@@ -78,74 +70,38 @@ const toMessage = ({ headers, key, value }: NewRecord): Message => ({
 
 const unavailable = (cause: unknown) => new EventLogUnavailable({ operation: "publish", cause })
 
-const groupBy = <A, K>(all: Iterable<A>, key: (one: A) => K) => [...Map.groupBy(all, key)]
-
-/** Publishes until the scope closes. The client should be the producer's own: a slow broker holds up its connection. */
+/** Publishes until the scope closes. */
 export const make = Effect.fnUntraced(function*(
-  client: KafkaClient,
-  topics: KafkaTopics,
-  requestTimeout: Duration.Duration,
+  requests: ProduceRequests,
+  topics: Pick<KafkaTopics, "find">,
   options: ProducerOptions
 ): Effect.fn.Return<EventLog["Service"]["publish"], never, Scope.Scope> {
-  const { compression = "none", maxPendingBytes = 32 * 1024 * 1024, maxRecordBytes = 1_000_000 } = options
-  const deliveryTimeout = Duration.fromInputUnsafe(options.deliveryTimeout ?? "25 seconds")
+  const { maxPendingBytes = 32 * 1024 * 1024, maxRecordBytes = 1_000_000 } = options
+  const deliveryTimeout = Duration.fromInputUnsafe(options.deliveryTimeout ?? "20 seconds")
   const backlog = new ProducerBacklog<Failure>({ maxBatchBytes, maxRoundBytes })
   const room = yield* Semaphore.make(maxPendingBytes)
   const arrived = Latch.makeUnsafe(false)
-  let identity: Identity | undefined
+  let current: Sender | undefined
 
-  const identify = Effect.suspend(() => {
-    if (identity !== undefined) return Effect.succeed(identity)
-    return client.askAny("InitProducerId", { transactionTimeout: 60_000 }).pipe(
-      Effect.flatMap(checked),
-      Effect.map(({ producerEpoch, producerId }) => identity = { producerId, producerEpoch, sequences: new Map() })
-    )
-  })
+  const identify = Effect.suspend(() =>
+    current !== undefined
+      ? Effect.succeed(current)
+      : Effect.map(requests.identify, (identity) => current = { ...identity, sequences: new Map() })
+  )
 
-  const number = ({ sequences }: Identity, batch: Batch<Failure>): Numbered => {
+  const number = ({ sequences }: Sender, batch: Batch<Failure>): Numbered => {
     const name = `${batch.topic}/${batch.partition}`
     const firstSequence = sequences.get(name) ?? 0
     sequences.set(name, advance(firstSequence, batch.records.length))
     return { ...batch, firstSequence, messages: batch.records.map(toMessage) }
   }
 
-  const request = ({ producerEpoch, producerId }: Identity, batches: ReadonlyArray<Numbered>) => ({
-    acks: acksAll,
-    timeout: Duration.toMillis(requestTimeout),
-    compression: codecs[compression],
-    producerId,
-    producerEpoch,
-    topicData: groupBy(batches, ({ topic }) => topic).map(([topic, partitions]) => ({ topic, partitions }))
-  })
-
-  /** Sends the batches to one leader. Answers why those that are left were not written. */
-  const produce = (sender: Identity, leader: Address | undefined, batches: ReadonlyArray<Numbered>) =>
-    Effect.gen(function*() {
-      if (leader === undefined) return yield* new KafkaFailure({ code: "LEADER_NOT_AVAILABLE", cause: "no leader" })
-      const { topics } = yield* client.ask(leader, "Produce", request(sender, batches), requestTimeout)
-      const codes = new Map(
-        topics.flatMap(({ partitions, topicName }) =>
-          partitions.map(({ errorCode, partition }) => [`${topicName}/${partition}`, errorCode])
-        )
-      )
-      return batches.map((batch): readonly [Numbered, KafkaFailure | undefined] => {
-        const code = codes.get(`${batch.topic}/${batch.partition}`)
-        const failure = code === undefined
-          ? new KafkaFailure({ code: "UNKNOWN", cause: "the broker did not mention the partition" })
-          : ofCode(code)
-        // It was written by an earlier attempt.
-        return [batch, failure?.code === "DUPLICATE_SEQUENCE_NUMBER" ? undefined : failure]
-      })
-    }).pipe(
-      Effect.catch((failure) => Effect.succeed(batches.map((batch) => [batch, failure] as const)))
-    )
-
   const leaderOf = ({ partition, topic }: Numbered) =>
-    Effect.orElseSucceed(Effect.map(client.leaders(topic), (leaders) => leaders[partition]), () => undefined)
+    Effect.orElseSucceed(Effect.map(requests.leaders(topic), (leaders) => leaders[partition]), () => undefined)
 
   const refuse = (batch: Batch<Failure>, failure: KafkaFailure) => {
     // Nobody knows whether its sequence numbers are used: the next round has a new identity.
-    identity = undefined
+    current = undefined
     const [first] = batch.records
     if (failure.code !== "MESSAGE_TOO_LARGE" || first === undefined) return backlog.giveUp(batch, unavailable(failure))
     backlog.shrink(batch)
@@ -161,25 +117,37 @@ export const make = Effect.fnUntraced(function*(
     )
   }
 
-  /** Sends every batch once. Answers why those are left that were not written. */
-  const attempt = Effect.fnUntraced(function*(sender: Identity, batches: ReadonlyArray<Numbered>) {
+  /** Answers the batches that are left, and why. */
+  const send = (sender: Sender, leader: Address | undefined, batches: ReadonlyArray<Numbered>) =>
+    (leader === undefined
+      ? new KafkaFailure({ code: "LEADER_NOT_AVAILABLE", cause: "no leader" })
+      : requests.produce(leader, sender, batches)).pipe(
+        Effect.catch((failure) => Effect.succeed(batches.map((batch) => [batch, failure] as const))),
+        Effect.map((results) => results.flatMap(([batch, failure]) => settle(batch, failure)))
+      )
+
+  const settle = (batch: Numbered, failure: KafkaFailure | undefined) => {
+    // A duplicate was written by an earlier attempt.
+    if (failure === undefined || failure.code === "DUPLICATE_SEQUENCE_NUMBER") {
+      backlog.acknowledge(batch)
+      return []
+    }
+    if (isMisdirected(failure)) requests.forgetLeaders(batch.topic)
+    return [{ batch, failure }]
+  }
+
+  /** Sends every batch once, to all leaders at the same time. */
+  const attempt = Effect.fnUntraced(function*(sender: Sender, batches: ReadonlyArray<Numbered>) {
     const addressed = yield* Effect.forEach(
       batches,
       (batch) => Effect.map(leaderOf(batch), (leader) => ({ batch, leader }))
     )
-    const results = yield* Effect.forEach(
-      groupBy(addressed, ({ leader }) => leader),
-      ([leader, group]) => produce(sender, leader, group.map(({ batch }) => batch)),
+    const left = yield* Effect.forEach(
+      Map.groupBy(addressed, ({ leader }) => leader),
+      ([leader, group]) => send(sender, leader, group.map(({ batch }) => batch)),
       { concurrency: "unbounded" }
     )
-    return results.flat().flatMap(([batch, failure]) => {
-      if (failure === undefined) {
-        backlog.acknowledge(batch)
-        return []
-      }
-      if (isMisdirected(failure)) client.forgetLeaders(batch.topic)
-      return [{ batch, failure }]
-    })
+    return left.flat()
   })
 
   const deliver = Effect.fnUntraced(function*(batches: ReadonlyArray<Batch<Failure>>) {
@@ -201,12 +169,17 @@ export const make = Effect.fnUntraced(function*(
   })
 
   const round = (batches: ReadonlyArray<Batch<Failure>>) =>
-    Effect.catch(deliver(batches), (failure) =>
-      Effect.sync(() => {
-        for (const batch of batches) refuse(batch, failure)
-      }))
+    deliver(batches).pipe(
+      // Somebody waits for these, and more come.
+      Effect.catchDefect((cause) => new KafkaFailure({ code: "UNKNOWN", cause })),
+      Effect.catch((failure) =>
+        Effect.sync(() => {
+          for (const batch of batches) refuse(batch, failure)
+        })
+      )
+    )
 
-  const send = Effect.gen(function*() {
+  const next = Effect.gen(function*() {
     arrived.closeUnsafe()
     const now = yield* Clock.currentTimeMillis
     backlog.expire(now - Duration.toMillis(deliveryTimeout), unavailable("too many records wait"))
@@ -214,7 +187,7 @@ export const make = Effect.fnUntraced(function*(
     yield* batches.length === 0 ? arrived.await : round(batches)
   })
   yield* Effect.addFinalizer(() => Effect.sync(() => backlog.expire(Infinity, unavailable("closed"))))
-  yield* Effect.forkScoped(Effect.forever(send))
+  yield* Effect.forkScoped(Effect.forever(next))
 
   const locate = Effect.fnUntraced(function*(records: ReadonlyArray<NewRecord>) {
     const names = new Set(records.map(({ topic }) => topic))
