@@ -11,7 +11,6 @@ import { EventLog } from "../../messaging/EventLog.ts"
 import * as GroupMember from "../../messaging/GroupMember.ts"
 import * as GroupRequests from "./GroupRequests.ts"
 import * as KafkaClient from "./KafkaClient.ts"
-import type { ConnectionSettings } from "./KafkaConnection.ts"
 import * as KafkaFetcher from "./KafkaFetcher.ts"
 import * as KafkaGroup from "./KafkaGroup.ts"
 import * as KafkaOffsets from "./KafkaOffsets.ts"
@@ -19,17 +18,9 @@ import * as KafkaProducer from "./KafkaProducer.ts"
 import * as KafkaTopics from "./KafkaTopics.ts"
 import * as ProduceRequests from "./ProduceRequests.ts"
 
-export interface EventLogKafkaOptions extends KafkaTopics.TopicOptions, KafkaProducer.ProducerOptions {
-  /** Some brokers of the cluster as `host:port`; the others are learned from them. */
-  readonly brokers: KafkaClient.KafkaSettings["brokers"]
-  readonly tls?: ConnectionSettings["tls"]
-  readonly sasl?: ConnectionSettings["sasl"]
-  /** What brokers call this program in their logs and quotas. Default `maas`. */
-  readonly clientId?: string | undefined
-  /** How long a broker may take to accept a connection. Default 3 seconds. */
-  readonly connectTimeout?: Duration.Input | undefined
-  /** How long a broker may take to answer. Default 10 seconds. */
-  readonly requestTimeout?: Duration.Input | undefined
+export interface EventLogKafkaOptions
+  extends KafkaClient.KafkaClientOptions, KafkaTopics.TopicOptions, KafkaProducer.ProducerOptions
+{
   /** How long a member of a group may fall silent before its partitions go to others. Default 10 seconds. */
   readonly sessionTimeout?: Duration.Input | undefined
   /** How often members show that they are alive, and hear of changes of their group. Default 1 second. */
@@ -40,22 +31,15 @@ export const layer = (options: EventLogKafkaOptions) =>
   Layer.effect(
     EventLog,
     Effect.gen(function*() {
-      const requestTimeout = Duration.fromInputUnsafe(options.requestTimeout ?? "10 seconds")
-      const newClient = KafkaClient.make({
-        brokers: options.brokers,
-        clientId: options.clientId ?? "maas",
-        tls: options.tls,
-        sasl: options.sasl,
-        connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? "3 seconds"),
-        requestTimeout
-      })
+      // Brokers answer the requests of a connection in turn: what may take long has clients of its own.
+      const newClient = KafkaClient.make(options)
+      const client = yield* newClient
+      const topics = KafkaTopics.make(client, options)
+      const offsets = KafkaOffsets.make(client)
       const group = {
         sessionTimeout: Duration.fromInputUnsafe(options.sessionTimeout ?? "10 seconds"),
         heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? "1 second")
       }
-      const client = yield* newClient
-      const topics = KafkaTopics.make(client, options)
-      const offsets = KafkaOffsets.make(client)
 
       const subscribe: EventLog["Service"]["subscribe"] = Effect.fnUntraced(function*(subscription, onAssigned) {
         yield* Effect.forEach(subscription.topics, topics.findWhenAvailable, { discard: true })
@@ -70,7 +54,7 @@ export const layer = (options: EventLogKafkaOptions) =>
       return EventLog.of({
         ensureTopics: topics.ensure,
         publish: yield* KafkaProducer.make(
-          ProduceRequests.make(yield* newClient, requestTimeout, options.compression ?? "none"),
+          ProduceRequests.make(yield* newClient, options.compression ?? "none"),
           topics,
           options
         ),

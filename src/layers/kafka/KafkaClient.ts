@@ -1,19 +1,26 @@
 /** The brokers of a cluster as one party to talk to: who leads what is found, remembered, and found again. */
-import { Array, Effect, RcMap } from "effect"
-import type { Duration, Scope } from "effect"
+import { Array, Duration, Effect, RcMap } from "effect"
+import type { Scope } from "effect"
 import type { Api, Apis } from "kafkajs/src/protocol/requests/index.js"
 import type { Address, ConnectionSettings } from "./KafkaConnection.ts"
 import * as KafkaConnection from "./KafkaConnection.ts"
 import { checked, connectionLost, KafkaFailure, ofCode } from "./KafkaFailure.ts"
 
-export interface KafkaSettings extends ConnectionSettings {
-  /** Some brokers of the cluster; the others are learned from them. */
+export interface KafkaClientOptions extends Pick<ConnectionSettings, "tls" | "sasl"> {
+  /** Some brokers of the cluster as `host:port`; the others are learned from them. */
   readonly brokers: Array.NonEmptyReadonlyArray<Address>
+  /** What brokers call this program in their logs and quotas. Default `maas`. */
+  readonly clientId?: string | undefined
+  /** How long a broker may take to accept a connection. Default 3 seconds. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** How long a broker may take to answer, beyond what a request tells it to wait. Default 10 seconds. */
+  readonly requestTimeout?: Duration.Input | undefined
 }
 
 type Response<K extends Api> = Effect.Effect<Apis[K]["response"], KafkaFailure>
 
 export interface KafkaClient {
+  readonly requestTimeout: Duration.Duration
   /** Asks one broker, over one connection that all requests to it share: it answers them in turn. */
   readonly ask: <K extends Api>(
     address: Address,
@@ -35,7 +42,14 @@ const groupCoordinator = 0
 
 /** A client with connections of its own, opened when first needed and closed with the scope. */
 export const make = Effect.fnUntraced(
-  function*(settings: KafkaSettings): Effect.fn.Return<KafkaClient, never, Scope.Scope> {
+  function*(options: KafkaClientOptions): Effect.fn.Return<KafkaClient, never, Scope.Scope> {
+    const settings: ConnectionSettings = {
+      clientId: options.clientId ?? "maas",
+      tls: options.tls,
+      sasl: options.sasl,
+      connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? "3 seconds"),
+      requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "10 seconds")
+    }
     const connections = yield* RcMap.make({
       lookup: (address: Address) => KafkaConnection.open(settings, address),
       idleTimeToLive: "Infinity"
@@ -44,18 +58,18 @@ export const make = Effect.fnUntraced(
     let nodes = new Map<number, Address>()
     const known = new Map<string, ReadonlyArray<Address | undefined>>()
 
-    const ask: KafkaClient["ask"] = (address, api, options, wait) =>
+    const ask: KafkaClient["ask"] = (address, api, request, wait) =>
       Effect.scoped(
-        Effect.flatMap(RcMap.get(connections, address), (connection) => connection.request(api, options, wait))
+        Effect.flatMap(RcMap.get(connections, address), (connection) => connection.request(api, request, wait))
       ).pipe(
         // The next request opens a new connection.
         Effect.tapError(({ code }) => code === connectionLost ? RcMap.invalidate(connections, address) : Effect.void)
       )
 
-    const askAny: KafkaClient["askAny"] = (api, options) =>
+    const askAny: KafkaClient["askAny"] = (api, request) =>
       Effect.suspend(() => {
-        const addresses = Array.dedupe([...settings.brokers, ...nodes.values()])
-        return Effect.firstSuccessOf(addresses.map((address) => ask(address, api, options)))
+        const addresses = Array.dedupe([...options.brokers, ...nodes.values()])
+        return Effect.firstSuccessOf(addresses.map((address) => ask(address, api, request)))
       })
 
     const lookUp = Effect.fnUntraced(function*(topic: string) {
@@ -73,6 +87,7 @@ export const make = Effect.fnUntraced(
     })
 
     return {
+      requestTimeout: settings.requestTimeout,
       ask,
       askAny,
       leaders: (topic) =>

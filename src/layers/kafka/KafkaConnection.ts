@@ -28,7 +28,7 @@ export interface ConnectionSettings {
   readonly sasl?: SaslOptions | undefined
   /** How long a broker may take to accept a connection. */
   readonly connectTimeout: Duration.Duration
-  /** How long a broker may take to answer, beyond the time that a request tells it to wait. */
+  /** How long a broker may take to answer, beyond what a request tells it to wait. */
   readonly requestTimeout: Duration.Duration
 }
 

@@ -35,11 +35,7 @@ const codecs = { none: 0, gzip: 1 }
 export type Compression = keyof typeof codecs
 
 /** `client` should be the producer's own: brokers answer a connection's requests in turn. */
-export const make = (
-  client: KafkaClient,
-  requestTimeout: Duration.Duration,
-  compression: Compression
-): ProduceRequests => ({
+export const make = (client: KafkaClient, compression: Compression): ProduceRequests => ({
   leaders: client.leaders,
   forgetLeaders: client.forgetLeaders,
   identify: Effect.flatMap(client.askAny("InitProducerId", { transactionTimeout: 60_000 }), checked),
@@ -47,7 +43,7 @@ export const make = (
     const byTopic = Map.groupBy(batches, ({ topic }) => topic)
     const { topics } = yield* client.ask(leader, "Produce", {
       acks: acksAll,
-      timeout: Duration.toMillis(requestTimeout),
+      timeout: Duration.toMillis(client.requestTimeout),
       compression: codecs[compression],
       producerId,
       producerEpoch,

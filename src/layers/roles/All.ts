@@ -22,7 +22,6 @@ import * as ModelRuntimeOnnx from "../onnx/ModelRuntimeOnnx.ts"
 import { defaultRunnerLimits, RunnerLimits } from "../onnx/RunnerLimits.ts"
 import * as ApiKeyRepositoryPg from "../postgres/ApiKeyRepositoryPg.ts"
 import * as IdempotencyPg from "../postgres/IdempotencyPg.ts"
-import * as EventLogPg from "../postgres/messaging/EventLogPg.ts"
 import * as InboxPg from "../postgres/messaging/InboxPg.ts"
 import * as Notifications from "../postgres/messaging/Notifications.ts"
 import * as OutboxPg from "../postgres/messaging/OutboxPg.ts"
@@ -36,6 +35,7 @@ import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import * as PlatformMetrics from "../telemetry/PlatformMetrics.ts"
 import { Prometheus } from "../telemetry/Prometheus.ts"
 import * as AdminKey from "./AdminKey.ts"
+import * as Messaging from "./Messaging.ts"
 import * as Migrate from "./Migrate.ts"
 import * as Protection from "./Protection.ts"
 
@@ -72,12 +72,12 @@ const repositories = Layer.mergeAll(
   IdempotencyPg.layer,
   ModelChangesPg.layer,
   TransactionPg.layer,
-  Protection.readiness(ReadinessPg.layer),
+  Messaging.readiness(Protection.readiness(ReadinessPg.layer)),
   KeyDigestNode.layer,
   HttpMetrics.layer
 )
 
-const messaging = Layer.mergeAll(EventLogPg.layer(), OutboxPg.layer(), InboxPg.layer()).pipe(
+const messaging = Layer.mergeAll(Messaging.eventLog, OutboxPg.layer(), InboxPg.layer()).pipe(
   Layer.provideMerge(Notifications.layer)
 )
 

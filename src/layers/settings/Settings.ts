@@ -15,6 +15,7 @@ import * as CircuitText from "../../resilience/circuit/CircuitText.ts"
 import { RateLimitPolicy } from "../../resilience/ratelimit/Policy.ts"
 import * as PolicyText from "../../resilience/ratelimit/PolicyText.ts"
 import * as TrustedProxies from "../http/TrustedProxies.ts"
+import * as KafkaSettings from "./KafkaSettings.ts"
 import * as LimitSettings from "./LimitSettings.ts"
 
 /** What can be set: the name in the environment, and what is said of it to those who set it. */
@@ -27,6 +28,15 @@ const names = {
   databaseUrl: "DATABASE_URL",
   databasePool: "MAAS_DATABASE_POOL",
   redisUrl: "REDIS_URL",
+  kafkaBrokers: "KAFKA_BROKERS",
+  kafkaTls: "KAFKA_SSL",
+  kafkaTlsAuthority: "KAFKA_SSL_CA",
+  kafkaSaslMechanism: "KAFKA_SASL_MECHANISM",
+  kafkaSaslUsername: "KAFKA_SASL_USERNAME",
+  kafkaSaslPassword: "KAFKA_SASL_PASSWORD",
+  kafkaPartitions: "KAFKA_PARTITIONS",
+  kafkaReplication: "KAFKA_REPLICATION",
+  kafkaCompression: "KAFKA_COMPRESSION",
   registryUrl: "MAAS_REGISTRY_URL",
   runtimeUrl: "MAAS_RUNTIME_URL",
   internalSecret: "MAAS_INTERNAL_SECRET",
@@ -86,6 +96,21 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
     fallback: "each process counts by itself",
     purpose: "A Redis server that counts limits for all processes: redis://… or rediss://…"
   },
+  kafkaBrokers: {
+    fallback: "events go through PostgreSQL",
+    purpose: "Brokers of a Kafka, 3.3 or newer, for events: host:port, several with commas between"
+  },
+  kafkaTls: { fallback: "false", purpose: "Whether to speak TLS with Kafka" },
+  kafkaTlsAuthority: { fallback: "Node's own", purpose: "The file of the authority that vouches for Kafka, as PEM" },
+  kafkaSaslMechanism: {
+    fallback: "none",
+    purpose: "How to show Kafka who calls: plain, scram-sha-256 or scram-sha-512"
+  },
+  kafkaSaslUsername: { fallback: "none", purpose: "Who calls" },
+  kafkaSaslPassword: { fallback: "none", purpose: "The password of who calls" },
+  kafkaPartitions: { fallback: "8", purpose: "The partitions of new topics in Kafka" },
+  kafkaReplication: { fallback: "the cluster's", purpose: "The copies of each partition of new topics in Kafka" },
+  kafkaCompression: { fallback: "none", purpose: "How events are compressed in Kafka: none or gzip" },
   registryUrl: { fallback: "none", purpose: "Where the registry is, for a gateway: http://host:8001" },
   runtimeUrl: { fallback: "none", purpose: "Where the runtime is, for a gateway and a processor: http://host:8002" },
   internalSecret: { fallback: "none", purpose: "What the roles know each other by: 32 characters or more" },
@@ -144,6 +169,15 @@ const configs = {
   databaseUrl: optional(Config.schema(Schema.RedactedFromValue(postgresUrl), names.databaseUrl)),
   databasePool: Config.withDefault(integer(names.databasePool, { minimum: 2, maximum: 1_000 }), 10),
   redisUrl: optional(Config.schema(Schema.RedactedFromValue(redisUrl), names.redisUrl)),
+  kafkaBrokers: optional(Config.schema(KafkaSettings.Brokers, names.kafkaBrokers)),
+  kafkaTls: Config.withDefault(Config.Boolean(names.kafkaTls), false),
+  kafkaTlsAuthority: optional(Config.NonEmptyString(names.kafkaTlsAuthority)),
+  kafkaSaslMechanism: optional(Config.Literals(KafkaSettings.saslMechanisms, names.kafkaSaslMechanism)),
+  kafkaSaslUsername: optional(Config.NonEmptyString(names.kafkaSaslUsername)),
+  kafkaSaslPassword: optional(Config.Redacted(names.kafkaSaslPassword)),
+  kafkaPartitions: Config.withDefault(integer(names.kafkaPartitions, { minimum: 1, maximum: 10_000 }), 8),
+  kafkaReplication: optional(integer(names.kafkaReplication, { minimum: 1, maximum: 32_767 })),
+  kafkaCompression: Config.withDefault(Config.Literals(["none", "gzip"], names.kafkaCompression), "none"),
   registryUrl: optional(Config.schema(roleUrl, names.registryUrl)),
   runtimeUrl: optional(Config.schema(roleUrl, names.runtimeUrl)),
   internalSecret: optional(Config.schema(Schema.RedactedFromValue(internalSecret), names.internalSecret)),
@@ -186,6 +220,7 @@ const secrets: Readonly<Record<string, string>> = {
   [names.adminKey]: descriptions.adminKey.purpose,
   [names.databaseUrl]: descriptions.databaseUrl.purpose,
   [names.redisUrl]: descriptions.redisUrl.purpose,
+  [names.kafkaSaslPassword]: descriptions.kafkaSaslPassword.purpose,
   [names.internalSecret]: descriptions.internalSecret.purpose
 }
 
@@ -210,8 +245,16 @@ const load = Effect.gen(function*() {
   if (mistakes.length > 0) return yield* new ConfigurationInvalid({ mistakes })
   const values = yield* Effect.orDie(Config.all(configs))
   const missing = neededBy[values.role].filter((name) => values[name] === undefined)
-  if (missing.length > 0) {
-    return yield* new ConfigurationInvalid({ mistakes: missing.map((name) => missingFor(values.role, name)) })
+  const missingForSasl = values.kafkaSaslMechanism === undefined
+    ? []
+    : neededBySasl.filter((name) => values[name] === undefined)
+  if (missing.length + missingForSasl.length > 0) {
+    return yield* new ConfigurationInvalid({
+      mistakes: [
+        ...missing.map((name) => missingFor(values.role, name)),
+        ...missingForSasl.map((name) => ({ name: names[name], message: `${names.kafkaSaslMechanism} needs it` }))
+      ]
+    })
   }
   return values
 })
@@ -227,6 +270,8 @@ const neededBy: Readonly<Record<Role, ReadonlyArray<Needed>>> = {
   runtime: ["databaseUrl", "internalSecret"],
   processor: ["databaseUrl", "runtimeUrl", "internalSecret"]
 }
+
+const neededBySasl = ["kafkaSaslUsername", "kafkaSaslPassword"] as const
 
 const missingFor = (role: Role, name: Needed) => ({
   name: names[name],
