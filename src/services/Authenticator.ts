@@ -14,6 +14,8 @@ const cacheSize = 1_000
 export class Authenticator extends Context.Service<Authenticator, {
   /** The caller whose key was found good lately: asks nobody. */
   readonly recall: (secret: Redacted.Redacted) => Effect.Effect<Principal | undefined>
+  /** Whether the key was found good before, and has not turned out otherwise since. */
+  readonly wasGood: (secret: Redacted.Redacted) => Effect.Effect<boolean>
   /** Looks the key up. */
   readonly authenticate: (
     secret: Redacted.Redacted
@@ -37,6 +39,7 @@ export class Authenticator extends Context.Service<Authenticator, {
         const found = yield* repository.findByDigest(digest)
         const now = yield* Clock.currentTimeMillis
         if (found === undefined || !digests.equal(found.digest, digest) || !isGood(found, now)) {
+          believed.delete(cacheKey)
           return yield* new Unauthenticated()
         }
         const { id, name, scopes, plan, expiresAt } = found.key
@@ -68,6 +71,7 @@ export class Authenticator extends Context.Service<Authenticator, {
 
       return Authenticator.of({
         recall,
+        wasGood: (secret) => Effect.sync(() => believed.has(Hex.encode(digests.digest(Redacted.value(secret))))),
         authenticate,
         forget: Effect.sync(() => {
           epoch++

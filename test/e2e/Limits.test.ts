@@ -133,7 +133,10 @@ layer(Limited.layer, { excludeTestServices: true, timeout: "60 seconds" })("limi
           assert.deepStrictEqual(answers.map(({ status }) => status), [200, 200, 200, 429], answers.at(-1)?.text)
           for (const [index, { headers }] of answers.entries()) {
             assert.strictEqual(headers.get("ratelimit-policy"), "\"inference\";q=3;w=3")
-            assert.match(headers.get("ratelimit") ?? "", new RegExp(`^"inference";r=${Math.max(0, 2 - index)};t=[1-3]$`))
+            assert.match(
+              headers.get("ratelimit") ?? "",
+              new RegExp(`^"inference";r=${Math.max(0, 2 - index)};t=[1-3]$`)
+            )
           }
           assert.strictEqual((yield* infer(round, yield* newKey())).status, 200)
           const [refused] = answers.slice(-1)
@@ -194,10 +197,30 @@ layer(Limited.layer, { excludeTestServices: true, timeout: "60 seconds" })("limi
       const refused = answers.filter(({ status }) => status === 429)
       assert.strictEqual(refused.length, 35)
       for (const { text } of refused) assert.include(text, "wrong-keys")
-      // A caller that is known is not shut out by its neighbour
-      assert.strictEqual((yield* infer(0, { ...good, ...from("192.0.2.3") })).status, 200)
       const [one] = refused
       if (one !== undefined) yield* waitAsTold(one)
       assert.strictEqual((yield* attempt(0)).status, 401)
     }))
+
+  it.effect(
+    "wrong keys: nobody who was let in before is shut out by them, and many at once with one key are one",
+    () =>
+      Effect.gen(function*() {
+        const good = { ...(yield* newKey("pro")), ...from("192.0.2.4") }
+        const paths = (index: number) => index % 2 === 0 ? "/api/v1/models" : "/v2/models/iris"
+        const first = yield* repeat(60, (index) => call("GET", paths(index), { headers: good }), 60)
+        assert.deepStrictEqual(first.filter(({ status }) => status !== 200).map(({ text }) => text), [])
+        // Longer than a key is believed without a look
+        yield* Effect.sleep("5500 millis")
+        const wrong = (index: number) =>
+          call("GET", "/api/v1/models", {
+            headers: { authorization: `Bearer maas_wrong-${index}`, ...from("192.0.2.4") }
+          })
+        const tried = yield* repeat(10, wrong)
+        assert.strictEqual(tried.at(-1)?.status, 429)
+        const next = yield* repeat(60, (index) => call("GET", paths(index), { headers: good }), 60)
+        assert.deepStrictEqual(next.filter(({ status }) => status !== 200).map(({ text }) => text), [])
+      }),
+    20_000
+  )
 })

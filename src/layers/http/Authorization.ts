@@ -10,7 +10,7 @@ import type { RateLimited } from "../../domain/access/RateLimit.ts"
 import type { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
 import { originOf } from "./ClientAddress.ts"
-import { WrongKeys } from "./WrongKeys.ts"
+import { KeyLookUp } from "./KeyLookUp.ts"
 
 const bearer = /^bearer +(.+)$/i
 
@@ -44,7 +44,7 @@ type Refusal = Unauthenticated | ScopeMissing | RateLimited | DependencyUnavaila
 
 const make = Effect.gen(function*() {
   const authenticator = yield* Authenticator
-  const wrongKeys = yield* WrongKeys
+  const keys = yield* KeyLookUp
   const refusals = new WeakMap<HttpServerRequest.HttpServerRequest, Refusal>()
 
   const refuse = (request: HttpServerRequest.HttpServerRequest, refusal: Refusal): Effect.Effect<never, Refusal> => {
@@ -61,7 +61,7 @@ const make = Effect.gen(function*() {
     const secret = secretOf(request.headers)
     const principal = (yield* authenticator.recall(secret)) ??
       (yield* Effect.catch(
-        wrongKeys.guard(originOf(request), authenticator.authenticate(secret)),
+        keys.authenticate(originOf(request), secret),
         (refusal) => refuse(request, refusal)
       ))
     const scope = Context.get(endpoint.annotations, RequiredScope)
@@ -86,4 +86,4 @@ const make = Effect.gen(function*() {
 export const layer = Layer.mergeAll(
   Layer.effect(Authorization, make),
   Layer.effect(OpenInferenceAuthorization, make)
-).pipe(Layer.provide(WrongKeys.layer), Layer.merge(knownCaller))
+).pipe(Layer.provide(KeyLookUp.layer), Layer.merge(knownCaller))
