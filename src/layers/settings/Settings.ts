@@ -72,10 +72,7 @@ const limits = {
 } as const
 
 /** Thirty seconds each time: nobody waits longer for a model that has recovered. */
-const modelCircuit: CircuitText.CircuitPlan = {
-  text: "5 failures; open=30s; growth=1",
-  options: { trip: { _tag: "ConsecutiveFailures", failures: 5 }, openFor: Duration.seconds(30), growth: 1 }
-}
+const modelCircuit = "5 failures; open=30s; growth=1"
 
 /** What holds when it is not set, and what it is for: the table of the README. */
 export const descriptions: Readonly<Record<Name, { readonly fallback: string; readonly purpose: string }>> = {
@@ -121,7 +118,7 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
   loadTimeout: { fallback: "30 seconds", purpose: "How long validating, converting and loading may take, each" },
   maxLoadedModels: { fallback: "32", purpose: "The most models in memory; the least recently used gives way" },
   modelCircuit: {
-    fallback: modelCircuit.text,
+    fallback: modelCircuit,
     purpose: "What opens the circuit of a version, and for how long, or off"
   },
   modelConcurrency: { fallback: "256", purpose: "The most calls of one version at once; further ones are refused" },
@@ -143,6 +140,12 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
 const optional = <A>(config: Config.Config<A>) => Config.withDefault(config, undefined)
 const integer = (name: string, range: { readonly minimum: number; readonly maximum: number }) =>
   Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween(range)), name)
+const readCircuit = Schema.decodeEffect(Schema.Union([Schema.Literal("off"), CircuitText.fromText]))
+const circuit = (name: string, fallback: string) =>
+  Config.mapEffect(
+    Config.withDefault(Config.String(name), fallback),
+    (text) => Effect.mapError(readCircuit(text), (error) => new Config.ConfigError(error))
+  )
 const adminKey = Schema.String.check(
   Schema.isPattern(/^maas_[A-Za-z0-9_-]{16,195}$/, { expected: "maas_ and 16 to 195 of A-Z a-z 0-9 _ -" })
 )
@@ -187,10 +190,7 @@ const configs = {
   inferenceTimeout: Config.withDefault(Config.Duration(names.inferenceTimeout), Duration.seconds(10)),
   loadTimeout: Config.withDefault(Config.Duration(names.loadTimeout), Duration.seconds(30)),
   maxLoadedModels: Config.withDefault(integer(names.maxLoadedModels, { minimum: 1, maximum: 10_000 }), 32),
-  modelCircuit: Config.withDefault(
-    Config.schema(Schema.Union([Schema.Literal("off"), CircuitText.fromText]), names.modelCircuit),
-    modelCircuit
-  ),
+  modelCircuit: circuit(names.modelCircuit, modelCircuit),
   modelConcurrency: Config.withDefault(integer(names.modelConcurrency, { minimum: 1, maximum: 100_000 }), 256),
   shutdownGrace: Config.withDefault(Config.Duration(names.shutdownGrace), Duration.seconds(20)),
   limitModelsRead: LimitSettings.requestLimit("models-read", names.limitModelsRead, limits.modelsRead),
