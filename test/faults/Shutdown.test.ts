@@ -85,6 +85,8 @@ describe("a wrong configuration", () => {
         DATABASE_URL: "mysql://root:hunter2@db/maas",
         MAAS_MAX_UPLOAD: "plenty",
         MAAS_INFERENCE_TIMEOUT: "soon",
+        KAFKA_BROKERS: "kafka",
+        KAFKA_SASL_MECHANISM: "hunter2-and-so-on",
         LOG_LEVEL: "loud"
       }
       const { exited, output } = yield* launch(yield* dataDirectory, wrong)

@@ -4,7 +4,7 @@ import * as EventLogKafka from "../kafka/EventLogKafka.ts"
 import type { KafkaClientOptions } from "../kafka/KafkaClient.ts"
 import * as ReadinessKafka from "../kafka/ReadinessKafka.ts"
 import * as EventLogPg from "../postgres/messaging/EventLogPg.ts"
-import { Settings } from "../settings/Settings.ts"
+import { ConfigurationInvalid, Settings } from "../settings/Settings.ts"
 
 /** What the settings say of Kafka; nothing when they name no brokers. */
 const kafka = Effect.gen(function*() {
@@ -12,7 +12,12 @@ const kafka = Effect.gen(function*() {
   const { kafkaBrokers, kafkaSaslMechanism, kafkaSaslPassword, kafkaSaslUsername, kafkaTlsAuthority } = settings
   if (kafkaBrokers === undefined) return undefined
   const fs = yield* FileSystem.FileSystem
-  const authority = kafkaTlsAuthority === undefined ? {} : { ca: yield* fs.readFileString(kafkaTlsAuthority) }
+  const authority = kafkaTlsAuthority === undefined ? {} : {
+    ca: yield* Effect.mapError(
+      fs.readFileString(kafkaTlsAuthority),
+      ({ message }) => new ConfigurationInvalid({ mistakes: [{ name: "KAFKA_SSL_CA", message }] })
+    )
+  }
   const sasl = kafkaSaslMechanism === undefined || kafkaSaslUsername === undefined || kafkaSaslPassword === undefined
     ? undefined
     : { mechanism: kafkaSaslMechanism, username: kafkaSaslUsername, password: kafkaSaslPassword }
