@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Effect, Fiber, Schema, Stream } from "effect"
+import { Console, DateTime, Duration, Effect, Fiber, Schema, Stream } from "effect"
 import { alive, descendantsOf, eventually, runnersOf } from "../support/Processes.ts"
 import { dataDirectory, end, fixture, request, start } from "../support/Program.ts"
 import { follow, history } from "../support/ServerSentEvents.ts"
@@ -35,6 +35,7 @@ describe.concurrent("the program is killed between an upload and ready, and star
         const killedAt = yield* DateTime.now
         yield* end(first, "SIGKILL")
 
+        const startedAt = yield* DateTime.now
         const second = yield* start(directory)
         const settled = yield* request(second, "GET", `${version}?wait=20s`)
         const { status, error } = yield* Schema.decodeUnknownEffect(Status)(settled.json)
@@ -43,6 +44,8 @@ describe.concurrent("the program is killed between an upload and ready, and star
         assert.deepStrictEqual(steps.map(({ event }) => event), lawful)
         const ready = yield* Schema.decodeUnknownEffect(Progress)(steps.at(-1)?.data)
         assert.isTrue(DateTime.isGreaterThan(ready.at, killedAt), "it was ready before the program was killed")
+        const took = Duration.format(DateTime.distance(startedAt, ready.at))
+        yield* Console.log(`Killed while ${moment}: ready ${took} after the program was started again`)
 
         const answer = yield* request(second, "POST", "/v2/models/iris/infer", {
           json: { inputs: [{ name: "input", shape: [1, 4], datatype: "FP32", data: [5.1, 3.5, 1.4, 0.2] }] }

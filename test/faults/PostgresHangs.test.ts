@@ -10,8 +10,8 @@ import { openProxy } from "../support/TcpProxy.ts"
 import { models, until } from "./Outage.ts"
 
 /** Far above what callers are promised (2 s for readiness, about 5 s for the rest), far below what the driver takes. */
-const readyWithin = "4 seconds"
-const answeredWithin = "9 seconds"
+const readyWithin = "5 seconds"
+const answeredWithin = "12 seconds"
 
 const Version = Schema.Struct({ status: Schema.String, error: Schema.Unknown })
 

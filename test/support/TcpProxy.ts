@@ -8,6 +8,8 @@ export const openProxy = Effect.fnUntraced(function*(host: string, port: number)
   const sockets = new Set<Socket>()
   let server: Server | undefined
   let isStalled = false
+  const heldBack: Array<() => void> = []
+  const passOn = (event: () => void) => isStalled ? void heldBack.push(event) : event()
 
   const listen = (at: number) =>
     Effect.callback<number>((resume) => {
@@ -15,12 +17,13 @@ export const openProxy = Effect.fnUntraced(function*(host: string, port: number)
         const upstream = connect(port, host)
         for (const [from, to] of [[client, upstream], [upstream, client]] as const) {
           sockets.add(from)
-          from.on("error", () => to.destroy())
+          from.on("error", () => passOn(() => to.destroy()))
+          from.on("end", () => passOn(() => to.end()))
           from.on("close", () => {
             sockets.delete(from)
-            to.destroy()
+            passOn(() => to.destroy())
           })
-          from.pipe(to)
+          from.pipe(to, { end: false })
           if (isStalled) from.pause()
         }
       })
@@ -42,7 +45,7 @@ export const openProxy = Effect.fnUntraced(function*(host: string, port: number)
     for (const socket of sockets) socket.resetAndDestroy()
   })
 
-  /** Keeps every connection, and passes nothing on any more; nor on new ones. */
+  /** Keeps every connection, and passes nothing on any more, not even that one was closed; nor on new ones. */
   const stall = Effect.sync(() => {
     isStalled = true
     for (const socket of sockets) socket.pause()
@@ -50,6 +53,7 @@ export const openProxy = Effect.fnUntraced(function*(host: string, port: number)
   const flow = Effect.sync(() => {
     isStalled = false
     for (const socket of sockets) socket.resume()
+    for (const event of heldBack.splice(0)) event()
   })
 
   const own = yield* Effect.acquireRelease(listen(0), () => cut)

@@ -2,6 +2,7 @@ import * as PgMigrator from "@effect/sql-pg/PgMigrator"
 import eventLog from "./messaging/migrations/0001_event_log.ts"
 import outbox from "./messaging/migrations/0002_outbox.ts"
 import inbox from "./messaging/migrations/0003_inbox.ts"
+import presence from "./messaging/migrations/0004_member_presence.ts"
 import registry from "./migrations/0001_create_registry.ts"
 import access from "./migrations/0002_create_access.ts"
 import keyPlans from "./migrations/0006_add_key_plans.ts"
@@ -14,7 +15,8 @@ export const layer = PgMigrator.layer({
     "0003_create_event_log": eventLog,
     "0004_create_outbox": outbox,
     "0005_create_inbox": inbox,
-    "0006_add_key_plans": keyPlans
+    "0006_add_key_plans": keyPlans,
+    "0007_add_member_presence": presence
   }),
   table: "maas_migrations"
 })

@@ -7,12 +7,19 @@ import * as InboxPg from "../../../src/layers/postgres/messaging/InboxPg.ts"
 import eventLog from "../../../src/layers/postgres/messaging/migrations/0001_event_log.ts"
 import outbox from "../../../src/layers/postgres/messaging/migrations/0002_outbox.ts"
 import inbox from "../../../src/layers/postgres/messaging/migrations/0003_inbox.ts"
+import presence from "../../../src/layers/postgres/messaging/migrations/0004_member_presence.ts"
 import * as Notifications from "../../../src/layers/postgres/messaging/Notifications.ts"
 import * as OutboxPg from "../../../src/layers/postgres/messaging/OutboxPg.ts"
 import * as Postgres from "../../support/Postgres.ts"
 
-const migrated = PgMigrator.layer({
-  loader: PgMigrator.fromRecord({ "0001_event_log": eventLog, "0002_outbox": outbox, "0003_inbox": inbox }),
+/** The tables. */
+export const migrated = PgMigrator.layer({
+  loader: PgMigrator.fromRecord({
+    "0001_event_log": eventLog,
+    "0002_outbox": outbox,
+    "0003_inbox": inbox,
+    "0004_member_presence": presence
+  }),
   table: "messaging_migrations"
 }).pipe(Layer.provide(NodeServices.layer))
 

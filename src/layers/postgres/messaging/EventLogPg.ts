@@ -34,7 +34,7 @@ export const layer = (options: EventLogPgOptions = {}) =>
         yield* Effect.forEach(subscription.topics, topics.findWhenAvailable, { discard: true })
         const changes = yield* notifications.latch(PgGroup.groupSubject(subscription.group))
         return yield* GroupMember.run(
-          PgGroup.coordinator(sql, notifications, { subscription, lease, changes }),
+          PgGroup.coordinator(sql, notifications, { subscription, lease, changes, scope: yield* Effect.scope }),
           onAssigned
         )
       }, Effect.scoped)

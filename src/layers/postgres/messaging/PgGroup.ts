@@ -2,9 +2,11 @@
  * The state of consumer groups as rows. Changes of a group are made under the lock of its row, all leases are measured
  * by the server's clock, and a partition's `generation` counts its owners: a commit that names an old one, or comes
  * after the end of the lease, changes nothing and is refused.
+ *
+ * Of a member whose process is gone the lease is cut short: see `Presence`.
  */
-import { Duration, Effect, Option } from "effect"
-import type { Latch } from "effect"
+import { Deferred, Duration, Effect, Fiber, Option } from "effect"
+import type { Latch, Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import { shareOf } from "../../../messaging/Assignment.ts"
 import { PartitionLost } from "../../../messaging/EventLog.ts"
@@ -15,6 +17,7 @@ import type { Notifications } from "./Notifications.ts"
 import { recordsSubject } from "./PgAppend.ts"
 import * as PgReader from "./PgReader.ts"
 import { failure } from "./PgTopics.ts"
+import * as Presence from "./Presence.ts"
 
 /** The subject of notifications about changes of a group. */
 export const groupSubject = (group: string): string => `event-log-group/${group}`
@@ -33,17 +36,31 @@ interface PgHeld extends Held {
   readonly id: number
 }
 
-/** One member's view of its group. */
+/** One member's view of its group. `scope` is where it does what nobody waits for. */
 export const coordinator = (
   sql: SqlClient.SqlClient,
   notifications: Notifications["Service"],
-  options: { readonly subscription: Subscription; readonly lease: Duration.Duration; readonly changes: Latch.Latch }
+  options: {
+    readonly subscription: Subscription
+    readonly lease: Duration.Duration
+    readonly changes: Latch.Latch
+    readonly scope: Scope.Scope
+  }
 ): GroupCoordinator<PgHeld> => {
-  const { changes, lease, subscription: { from, group, topics } } = options
+  const { changes, lease, scope, subscription: { from, group, topics } } = options
   const readers = new Map<number, PgReader.PgReader>()
-  const leaseEnd = sql`clock_timestamp() + make_interval(secs => ${Duration.toSeconds(lease)}::float8)`
-  const lock = sql`SELECT FROM event_log_groups WHERE name = ${group} FOR UPDATE`
+  const fromNow = (duration: Duration.Duration) =>
+    sql`clock_timestamp() + make_interval(secs => ${Duration.toSeconds(duration)}::float8)`
+  const leaseEnd = fromNow(lease)
+  const renewEvery = Duration.divideUnsafe(lease, 3)
+  // Who falls silent with the lock in its hands loses it before the others' leases end
+  const lock = sql`
+    SELECT set_config('idle_in_transaction_session_timeout', ${String(Math.ceil(Duration.toMillis(renewEvery)))}, true)
+    FROM event_log_groups WHERE name = ${group} FOR UPDATE`
   const announce = sql`SELECT pg_notify(${channel}, ${groupSubject(group)})`
+
+  /** What the others may know of this member: the presence that it has told them, and those that it has tried to tell. */
+  const announced = new Set<Presence.Presence>()
 
   const join = Effect.gen(function*() {
     yield* sql`INSERT INTO event_log_groups (name) VALUES (${group}) ON CONFLICT DO NOTHING`
@@ -57,13 +74,27 @@ export const coordinator = (
       INSERT INTO event_log_members (group_name, topics, expires_at) VALUES (${group}, ${topics}, ${leaseEnd})
       RETURNING id`
     if (member === undefined) return yield* Effect.die("The new member has no id")
+    announced.clear()
     yield* announce
     return member.id
   }).pipe(sql.withTransaction, failure("join"))
 
-  const renew = (member: string) =>
-    sql`UPDATE event_log_members SET expires_at = ${leaseEnd}
+  const renew = (member: string, presence: Presence.Presence | undefined) =>
+    sql`UPDATE event_log_members SET expires_at = ${leaseEnd}, presence = ${presence?.lock ?? null}::bigint
       WHERE id = ${member}::uuid AND expires_at > clock_timestamp() RETURNING 1`
+
+  /** Shared, so that the members of other groups may look at the same time. */
+  const cutShort = (member: string) =>
+    sql`
+      WITH others AS MATERIALIZED (
+        SELECT id, presence FROM event_log_members
+        WHERE group_name = ${group} AND id <> ${member}::uuid
+          AND presence IS NOT NULL AND expires_at > ${fromNow(Presence.grace)}
+      )
+      UPDATE event_log_members AS member SET expires_at = ${fromNow(Presence.grace)}
+      FROM others WHERE member.id = others.id AND pg_try_advisory_xact_lock_shared(others.presence) RETURNING 1`
+
+  const lookAgain = Effect.forkIn(Effect.andThen(Effect.sleep(Presence.grace), changes.open), scope)
 
   const removeSilent = sql`
     DELETE FROM event_log_members WHERE group_name = ${group} AND expires_at <= clock_timestamp() RETURNING 1`
@@ -98,10 +129,11 @@ export const coordinator = (
     sql`UPDATE event_log_offsets SET owner = ${member}::uuid, generation = generation + 1
       WHERE group_name = ${group} AND partition_id = ANY (${ids}::int[])`
 
-  const sync = (member: string) =>
+  const renewAndShare = (member: string, presence: Presence.Presence | undefined) =>
     Effect.gen(function*() {
       yield* lock
-      if ((yield* renew(member)).length === 0) return Option.none()
+      if ((yield* renew(member, presence)).length === 0) return Option.none()
+      if ((yield* cutShort(member)).length > 0) yield* lookAgain
       if ((yield* removeSilent).length > 0) yield* announce
       const rows = yield* offsets
       const { excess, free } = shareOf(member, yield* members, rows)
@@ -117,6 +149,19 @@ export const coordinator = (
         excess: excess.includes(row)
       })))
     }).pipe(sql.withTransaction, failure("sync"))
+
+  /** Ends with the lease, or when others cut it short; it does not wait for a server that hangs. */
+  const sync = Effect.fnUntraced(function*(member: string) {
+    const presence = yield* notifications.presence
+    if (presence !== undefined) announced.add(presence)
+    const renewing = yield* Effect.forkIn(renewAndShare(member, presence), scope)
+    const outlived = Array.from(announced, ({ forgotten }) => Effect.as(Deferred.await(forgotten), Option.none()))
+    const holdings = yield* Effect.raceAllFirst([Fiber.join(renewing), ...outlived]).pipe(
+      Effect.onExit(() => Effect.sync(() => renewing.interruptUnsafe()))
+    )
+    for (const one of announced) if (one !== presence) announced.delete(one)
+    return holdings
+  })
 
   const isOwned = (member: string, { generation, id }: PgHeld) =>
     sql`group_name = ${group} AND partition_id = ${id} AND owner = ${member}::uuid AND generation = ${generation}`
@@ -172,7 +217,6 @@ export const coordinator = (
     return { topic, partition, take: reader.take, commit: commit(member, held) }
   })
 
-  const renewEvery = Duration.divideUnsafe(lease, 3)
   return {
     lease,
     renewEvery,
