@@ -85,6 +85,11 @@ describe("a wrong configuration", () => {
         DATABASE_URL: "mysql://root:hunter2@db/maas",
         MAAS_MAX_UPLOAD: "plenty",
         MAAS_INFERENCE_TIMEOUT: "soon",
+        MAAS_LIMIT_INFERENCE: "ten a minute",
+        MAAS_LIMIT_PLANS: "{\"pro\": {\"inference\": \"much\"}}",
+        MAAS_TRUSTED_PROXIES: "everybody",
+        MAAS_MODEL_CIRCUIT: "sometimes",
+        REDIS_URL: "http://:hunter2@redis",
         KAFKA_BROKERS: "kafka",
         KAFKA_SASL_MECHANISM: "hunter2-and-so-on",
         LOG_LEVEL: "loud"
