@@ -10,6 +10,7 @@ import type { CircuitSettings } from "../circuit/CircuitSettings.ts"
 import type { CircuitBreaker, ProtectOptions } from "../CircuitBreaker.ts"
 import * as Deadline from "../Deadline.ts"
 import type { DeadlineExceeded } from "../Deadline.ts"
+import * as Hedge from "../Hedge.ts"
 import { layer } from "../Policy.ts"
 import type { Policy } from "../Policy.ts"
 import type { Limits } from "../ratelimit/Limiter.ts"
@@ -69,7 +70,31 @@ export const retry = <E>(
   })
 }
 
-/** The retries within take from one budget. */
+/** Makes what is within again when it takes long: up to so many times besides the first, printed as `+1`. */
+export const hedge = <E>(
+  policy: Hedge.Hedge<E>,
+  call?: Retry.Repeatability
+): Policy<never, never, never, never, E> =>
+  layer<never, never, never, never, E>({
+    role: { kind: "Hedge" },
+    get text() {
+      const { after, maxHedges } = policy
+      const delay = after._tag === "Fixed"
+        ? Duration.format(Duration.fromInputUnsafe(after.delay))
+        : `${percent(after.percentile)} of latencies`
+      return `hedge +${maxHedges} (after ${delay})`
+    },
+    metrics: [
+      "hedge_calls_begun_total",
+      "hedge_calls_total",
+      "hedge_delay_seconds",
+      "hedge_hedges_total",
+      "hedge_withheld_total"
+    ],
+    wrap: Hedge.hedge(policy, call)
+  })
+
+/** The retries and hedges within take from one budget. */
 export const retryBudget = (budget: RetryBudget): Policy =>
   layer<never>({
     role: { kind: "RetryBudget" },

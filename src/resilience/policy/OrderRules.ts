@@ -52,12 +52,19 @@ const pairs = <O extends Step, I extends Step>(
       : []
   )
 
+interface Pair {
+  readonly outer: Step
+  readonly inner: Step
+  readonly outside: Stack
+  readonly within: Stack
+}
+
 /** A rule against one sort of layer around another. */
 const against = (
   isOuter: (step: Step) => boolean,
   isInner: (step: Step) => boolean,
   message: (outer: string, inner: string) => string,
-  excuse: (surroundings: { readonly outside: Stack; readonly within: Stack }) => boolean = () => false
+  excuse: (pair: Pair) => boolean = () => false
 ): Rule["find"] =>
 (steps) =>
   pairs(steps, (step): step is Step => isOuter(step), (step): step is Step => isInner(step))
@@ -197,12 +204,18 @@ export const rules = {
       (layer, cache) => `${layer} refuses and counts calls that ${cache} would answer`
     )
   },
-  /** Each retry is hedged or each hedge retried: `attempts × calls` for one request, most of all when it is slow. */
+  /**
+   * Each retry is hedged or each hedge retried: `attempts × calls` for one request, most of all when it is slow. A shared
+   * budget bounds the sum.
+   */
   "hedge-multiplies-retries": {
-    advice: "Use one of the two",
-    find: (steps) =>
-      [...pairs(steps, isOf("Hedge"), isOf("Retry")), ...pairs(steps, isOf("Retry"), isOf("Hedge"))]
-        .map(({ inner, outer }) => `${outer.text} multiplies the calls of ${inner.text}`)
+    advice: "Use one of the two, or put one retry budget around both",
+    find: against(
+      isRepeating,
+      isRepeating,
+      (outer, inner) => `${outer} multiplies the calls of ${inner}`,
+      ({ inner, outer, outside }) => inner.role.kind === outer.role.kind || outside.some(isOf("RetryBudget"))
+    )
   },
   /** Attempts of nested retries multiply: three layers of three make 27 calls of one. A shared budget bounds the sum. */
   "retries-multiply": {
@@ -214,12 +227,12 @@ export const rules = {
       ({ outside }) => outside.some(isOf("RetryBudget"))
     )
   },
-  /** A retry takes from the budget that it finds when it starts, which is one around it. */
-  "budget-without-retry": {
-    advice: "Put the budget around the retry",
+  /** A retry or a hedge takes from the budget that it finds when it starts, which is one around it. */
+  "budget-unused": {
+    advice: "Put the budget around what repeats the call",
     find: each(
       isOf("RetryBudget"),
-      (budget, { within }) => within.some(isOf("Retry")) ? undefined : `${budget.text} has no retry within it`
+      (budget, { within }) => within.some(isRepeating) ? undefined : `nothing within ${budget.text} takes from it`
     )
   },
   /** A fault is to be met as one of what is called would be. What lies within the injection never meets it. */

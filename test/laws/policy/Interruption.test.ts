@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import * as AdaptiveLimit from "../../../src/resilience/AdaptiveLimit.ts"
 import * as Bulkhead from "../../../src/resilience/Bulkhead.ts"
 import * as CircuitBreaker from "../../../src/resilience/CircuitBreaker.ts"
+import * as Hedge from "../../../src/resilience/Hedge.ts"
 import * as Policy from "../../../src/resilience/Policy.ts"
 import * as Layers from "../../../src/resilience/policy/Layers.ts"
 import { measured } from "../../../src/resilience/policy/Measured.ts"
@@ -51,10 +52,16 @@ const everything = Effect.gen(function*() {
     call: Retry.safe,
     schedule: Schedule.spaced("1 second")
   })
+  const hedge = yield* Hedge.make<unknown>({
+    name: "hedge",
+    after: { _tag: "Fixed", delay: "5 millis" },
+    call: Retry.safe
+  })
   const policy = (yield* measured("policy")).pipe(
     Policy.around(Layers.deadline("20 hours")),
     Policy.around(Layers.retryBudget(yield* RetryBudget.make({ ratio: 1, floor: 10 }))),
     Policy.around(Layers.retry(retry)),
+    Policy.around(Layers.hedge(hedge)),
     Policy.around(Layers.circuit(circuit)),
     Policy.around(
       Layers.rateLimit({ limits: { policy: limitPolicy, key: "key" }, within: "1 hour", counts: "attempts" })

@@ -6,6 +6,7 @@ import * as AdaptiveLimit from "../../../src/resilience/AdaptiveLimit.ts"
 import * as Bulkhead from "../../../src/resilience/Bulkhead.ts"
 import type { CircuitOptions } from "../../../src/resilience/circuit/CircuitSettings.ts"
 import * as CircuitBreaker from "../../../src/resilience/CircuitBreaker.ts"
+import * as Hedge from "../../../src/resilience/Hedge.ts"
 import type { InvalidSettings } from "../../../src/resilience/InvalidSettings.ts"
 import * as Policy from "../../../src/resilience/Policy.ts"
 import * as Layers from "../../../src/resilience/policy/Layers.ts"
@@ -23,6 +24,9 @@ const retryOf = (schedule?: Schedule.Schedule<unknown>) =>
     Retry.make<unknown>({ name: "retry", retryable: () => true, call: Retry.safe, maxAttempts: 4, schedule }),
     (policy) => Layers.retry(policy)
   )
+
+const hedgeOf = (after: Hedge.HedgeDelay) =>
+  Effect.map(Hedge.make<unknown>({ name: "hedge", after, call: Retry.safe }), (hedge) => Layers.hedge(hedge))
 
 const circuitOf = (options: Omit<CircuitOptions, "name">) =>
   Effect.map(CircuitBreaker.make({ name: "runtime", ...options }), (breaker) => Layers.circuit(breaker))
@@ -44,6 +48,8 @@ const layers: ReadonlyArray<readonly [text: string, layer: Made]> = [
   ["retry ×4 (jitter 50ms..2s)", retryOf(RetryDelay.decorrelatedJitter(jitter))],
   ["retry ×4 (full jitter 50ms..2s)", retryOf(RetryDelay.fullJitter(jitter))],
   ["retry ×4", retryOf(Schedule.spaced("1 second"))],
+  ["hedge +1 (after 50ms)", hedgeOf({ _tag: "Fixed", delay: "50 millis" })],
+  ["hedge +1 (after 99% of latencies)", hedgeOf({ _tag: "Percentile", percentile: 0.99 })],
   ["retry budget 12.5% (up to 110)", Effect.map(RetryBudget.make({ ratio: 0.125, floor: 10 }), Layers.retryBudget)],
   [
     "circuit \"runtime\" (5 failures, 30s)",

@@ -3,6 +3,7 @@ import { Effect, Logger, Result } from "effect"
 import * as AdaptiveLimit from "../../../src/resilience/AdaptiveLimit.ts"
 import * as Bulkhead from "../../../src/resilience/Bulkhead.ts"
 import * as CircuitBreaker from "../../../src/resilience/CircuitBreaker.ts"
+import * as Hedge from "../../../src/resilience/Hedge.ts"
 import * as Policy from "../../../src/resilience/Policy.ts"
 import * as Layers from "../../../src/resilience/policy/Layers.ts"
 import { logWarnings, rules, warnings } from "../../../src/resilience/policy/OrderRules.ts"
@@ -12,7 +13,7 @@ import * as Retry from "../../../src/resilience/Retry.ts"
 import * as RetryBudget from "../../../src/resilience/RetryBudget.ts"
 
 /** A layer that is there only for what it is. */
-const dummy = (kind: "Hedge" | "Fallback" | "Cache" | "FaultInjection" | "Measure") =>
+const dummy = (kind: "Fallback" | "Cache" | "FaultInjection" | "Measure") =>
   Policy.layer<never>({ role: { kind }, text: kind, metrics: [], wrap: (self) => self })
 
 const made = Effect.gen(function*() {
@@ -34,7 +35,9 @@ const made = Effect.gen(function*() {
     deadline: Layers.deadline("10 seconds"),
     timeout: Layers.timeout("2 seconds"),
     same: Layers.timeout("10 seconds"),
-    hedge: dummy("Hedge"),
+    hedge: Layers.hedge(
+      yield* Hedge.make<unknown>({ name: "hedge", after: { _tag: "Fixed", delay: "50 millis" }, call: Retry.safe })
+    ),
     fallback: dummy("Fallback"),
     cache: dummy("Cache"),
     adaptive: Layers.adaptiveLimit(
@@ -104,15 +107,15 @@ const cases: Readonly<Record<RuleName, Case>> = {
   },
   "hedge-multiplies-retries": {
     wrong: [["hedge", "retry"], ["retry", "circuit", "hedge", "circuit"]],
-    right: [["hedge", "circuit"], ["retry", "circuit"]]
+    right: [["hedge", "circuit"], ["retry", "circuit"], ["budget", "retry", "hedge"]]
   },
   "retries-multiply": {
     wrong: [["retry", "circuit", "retry"], ["retry", "budget", "retry"]],
     right: [["budget", "retry", "circuit", "retry"], ["retry"]]
   },
-  "budget-without-retry": {
+  "budget-unused": {
     wrong: [["budget"], ["retry", "budget"], ["budget", "circuit"]],
-    right: [["budget", "retry"], ["budget", "deadline", "retry", "timeout"]]
+    right: [["budget", "retry"], ["budget", "deadline", "retry", "timeout"], ["budget", "hedge"]]
   },
   "fault-spares-layers": {
     wrong: [["faults", "circuit"], ["retry", "faults", "timeout"]],
