@@ -134,6 +134,7 @@ export const settle = (
   }
   let left = -difference
   const own = shifted(state, 0)
+  if (own.end === 0) return undefined
   const entries = own.entries.map((value, index) => {
     if (isTime(index) || own.entries[index - 1] !== charge.at) return value
     const back = Math.min(value, left)

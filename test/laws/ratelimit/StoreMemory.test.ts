@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Effect, Metric, Schema } from "effect"
+import { Arbitrary, Effect, Layer, Metric, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Core from "../../../src/resilience/ratelimit/Core.ts"
 import type { LimitState } from "../../../src/resilience/ratelimit/Core.ts"
@@ -7,7 +7,11 @@ import { MemoryStore } from "../../../src/resilience/ratelimit/MemoryStore.ts"
 import { Cost, RateLimiterStore } from "../../../src/resilience/RateLimiterStore.ts"
 import type { Demand, Outcome } from "../../../src/resilience/RateLimiterStore.ts"
 import * as RateLimiterStoreMemory from "../../../src/resilience/RateLimiterStoreMemory.ts"
+import { changeLaws } from "./ChangeLaws.ts"
+import { decisionLaws } from "./DecisionLaws.ts"
 import { algorithms, between, policies, policyOf, runs } from "./Histories.ts"
+import { storeLaws } from "./StoreLaws.ts"
+import * as TimedStore from "./TimedStore.ts"
 
 const keys = ["a", "b", "c", "d"]
 const KeyedCall = Schema.Struct({
@@ -30,24 +34,10 @@ const resultOf = (outcome: Outcome) =>
     }
 
 describe("memory store", () => {
-  it.prop("law 9: keys are independent, and forgetting never mints a permit", [policies(algorithms), keyedCalls], (
-    [policy, history]
-  ) => {
-    const store = new MemoryStore(1_000)
-    // Each key alone, never forgotten
-    const alone = new Map<string, LimitState | undefined>()
-    let now = 1_000
-    for (const { cost, gap, key } of history) {
-      now += gap
-      const wanted = Cost.make(Math.min(cost, policy.capacity))
-      const outcome = resultOf(store.take([{ policy, key, cost: wanted }], now))
-      const { decision, state } = Core.decide(policy, alone.get(key), wanted, now)
-      alone.set(key, state)
-      assert.strictEqual(outcome.taken, decision._tag === "Admitted")
-      if (decision._tag === "Impossible") continue
-      assert.deepStrictEqual(outcome.left, [{ remaining: decision.remaining, resetMillis: decision.resetMillis }])
-    }
-  }, runs)
+  const player = Layer.provide(TimedStore.player, TimedStore.memory)
+  decisionLaws("decisions", player)
+  changeLaws("other clocks and other limits", player)
+  storeLaws("as a whole", TimedStore.memory)
 
   it.prop("law 9: with policies of one name that change, forgetting never mints a permit", [
     Schema.Struct({ windows: Schema.NonEmptyArray(Schema.Literals([5, 50, 500])), limit: between(1, 5) }),
