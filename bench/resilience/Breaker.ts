@@ -4,8 +4,8 @@ import { Duration, Effect } from "effect"
 import * as EffectCircuitBreaker from "effect/persistence/CircuitBreaker"
 import Opossum from "opossum"
 import * as CircuitBreaker from "../../src/resilience/CircuitBreaker.ts"
+import { ofEffect, ofPromise } from "./Contestants.ts"
 import { compare } from "./Rounds.ts"
-import type { Contestant } from "./Rounds.ts"
 import type { Row } from "./Table.ts"
 
 const failures = 5
@@ -13,22 +13,7 @@ const openFor = Duration.seconds(30)
 
 /** The same call in each library's own kind, without any wait. */
 const answer = () => Promise.resolve(42)
-const answerEffect = Effect.sync(() => 42)
-
-const ofEffect = (name: string, call: Effect.Effect<unknown, unknown>): Contestant => ({
-  name,
-  run: Effect.fnUntraced(function*(operations: number) {
-    for (let n = 0; n < operations; n++) yield* call
-  }, Effect.orDie)
-})
-
-const ofPromise = (name: string, call: () => Promise<unknown>): Contestant => ({
-  name,
-  run: (operations) =>
-    Effect.promise(async () => {
-      for (let n = 0; n < operations; n++) await call()
-    })
-})
+const answerEffect = Effect.succeed(42)
 
 export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function*() {
   const ours = yield* CircuitBreaker.make({
@@ -49,14 +34,16 @@ export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function*() {
     Effect.sync(() => new Opossum(answer, { timeout: false, resetTimeout: Duration.toMillis(openFor) })),
     (breaker) => Effect.sync(() => breaker.shutdown())
   )
+  const guarded = CircuitBreaker.protect(answerEffect, ours)
+  const executed = theirs.execute(answerEffect, { key: "bench" })
   return yield* compare({
     figure: "a closed circuit around a success, a call",
     operations: 50_000,
-    ours: ofEffect("ours", CircuitBreaker.protect(answerEffect, ours)),
+    ours: ofEffect("ours", () => guarded),
     peers: [
       ofPromise("cockatiel execute", () => cockatiel.execute(answer)),
       ofPromise("opossum fire", () => opossum.fire()),
-      ofEffect("Effect's CircuitBreaker", theirs.execute(answerEffect, { key: "bench" }))
+      ofEffect("Effect's CircuitBreaker", () => executed)
     ],
     wanted: { "opossum fire": 1, "Effect's CircuitBreaker": 8 }
   })

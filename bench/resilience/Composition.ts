@@ -7,8 +7,8 @@ import * as CircuitBreaker from "../../src/resilience/CircuitBreaker.ts"
 import * as Policy from "../../src/resilience/Policy.ts"
 import * as Layers from "../../src/resilience/policy/Layers.ts"
 import * as Retry from "../../src/resilience/Retry.ts"
+import { ofEffect, ofPromise } from "./Contestants.ts"
 import { compare } from "./Rounds.ts"
-import type { Contestant } from "./Rounds.ts"
 import type { Row } from "./Table.ts"
 
 const attempts = 3
@@ -24,7 +24,7 @@ const longestDelay = Duration.seconds(10)
 const calls = {
   "that answers at once": {
     wanted: 2,
-    effect: Effect.sync(() => 42),
+    effect: Effect.succeed(42),
     promise: () => Promise.resolve(42)
   },
   "that answers in a later turn": {
@@ -39,22 +39,6 @@ const calls = {
       })
   }
 }
-
-/** In one fiber; the policies are put around the call anew each time, as they are where calls differ. */
-const ofEffect = (name: string, call: () => Effect.Effect<unknown, unknown>): Contestant => ({
-  name,
-  run: Effect.fnUntraced(function*(operations: number) {
-    for (let n = 0; n < operations; n++) yield* call()
-  }, Effect.orDie)
-})
-
-const ofPromise = (name: string, call: () => Promise<unknown>): Contestant => ({
-  name,
-  run: (operations) =>
-    Effect.promise(async () => {
-      for (let n = 0; n < operations; n++) await call()
-    })
-})
 
 const ours = Effect.gen(function*() {
   const retry = yield* Retry.make<unknown>({

@@ -31,6 +31,8 @@ const measured = Effect.fnUntraced(
   }
 )
 
+const clock = TestClock.layer({ warningDelay: Duration.minutes(5) })
+
 const ours = (algorithm: Algorithm) =>
   Effect.gen(function*() {
     const policy = Result.getOrThrow(RateLimitPolicy.make({ name: algorithm, limit: 100, window, algorithm }))
@@ -38,8 +40,12 @@ const ours = (algorithm: Algorithm) =>
     const decide = (key: string) => Effect.orDie(tryAcquire({ policy, key }))
     yield* measured(decide, TestClock.adjust(Duration.minutes(5)))
   }).pipe(
-    Effect.provide(RateLimiter.layer().pipe(Layer.provide(RateLimiterStoreMemory.layer({ maxKeys: 2 * keys })))),
-    Effect.provide(TestClock.layer({ warningDelay: Duration.minutes(5) }))
+    Effect.provide(
+      RateLimiter.layer().pipe(
+        Layer.provide(RateLimiterStoreMemory.layer({ maxKeys: 2 * keys })),
+        Layer.provideMerge(clock)
+      )
+    )
   )
 
 const effects = Effect.gen(function*() {
@@ -47,8 +53,9 @@ const effects = Effect.gen(function*() {
   const decide = (key: string) => Effect.orDie(consume({ key, limit: 100, window }))
   yield* measured(decide, TestClock.adjust(Duration.minutes(5)))
 }).pipe(
-  Effect.provide(EffectRateLimiter.layer.pipe(Layer.provide(EffectRateLimiter.layerStoreMemory))),
-  Effect.provide(TestClock.layer({ warningDelay: Duration.minutes(5) }))
+  Effect.provide(
+    EffectRateLimiter.layer.pipe(Layer.provide(EffectRateLimiter.layerStoreMemory), Layer.provideMerge(clock))
+  )
 )
 
 const flexible = Effect.suspend(() => {

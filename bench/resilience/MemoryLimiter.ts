@@ -9,55 +9,24 @@ import { RateLimitPolicy } from "../../src/resilience/ratelimit/Policy.ts"
 import type { Algorithm } from "../../src/resilience/ratelimit/Policy.ts"
 import { RateLimiter } from "../../src/resilience/RateLimiter.ts"
 import * as RateLimiterStoreMemory from "../../src/resilience/RateLimiterStoreMemory.ts"
+import { ofEffect, ofPromise } from "./Contestants.ts"
 import { compare } from "./Rounds.ts"
-import type { Contestant } from "./Rounds.ts"
 import type { Row } from "./Table.ts"
 
 /** Keys in turn: real limiters do not answer the same caller each time. */
 const keys = Array.from({ length: 1_000 }, (_, index) => `caller-${index}`)
 const keyOf = (n: number): string => keys[n % keys.length] ?? ""
-const callers = 64
 /** Calls together allow so many; a decision that admits is the case to be fast in. */
 const plenty = 1_000_000
 const window = Duration.minutes(1)
 
-/** How a load of operations is made: by one caller, each decision awaited; or by many callers in flight together. */
-type Load = "one caller" | "64 callers in flight"
-
-const ofEffects = (name: string, decide: (key: string) => Effect.Effect<unknown, unknown>, load: Load): Contestant => {
-  const loop = Effect.fnUntraced(function*(operations: number) {
-    for (let n = 0; n < operations; n++) yield* decide(keyOf(n))
-  }, Effect.orDie)
-  return {
-    name,
-    run: load === "one caller" ?
-      loop :
-      (operations) =>
-        Effect.forEach(Array.from({ length: callers }), () => loop(operations / callers), {
-          concurrency: "unbounded",
-          discard: true
-        })
-  }
-}
-
-const ofPromises = (name: string, decide: (key: string) => Promise<unknown>, load: Load): Contestant => {
-  const loop = async (operations: number) => {
-    for (let n = 0; n < operations; n++) await decide(keyOf(n))
-  }
-  return {
-    name,
-    run: load === "one caller"
-      ? (operations) => Effect.promise(() => loop(operations))
-      : (operations) =>
-        Effect.promise(() => Promise.all(Array.from({ length: callers }, () => loop(operations / callers))))
-  }
-}
+/** By one caller, or by many that are in flight together. */
+const loads = { "one caller": 1, "64 callers in flight": 64 }
 
 const policyOf = (algorithm: Algorithm): RateLimitPolicy =>
   Result.getOrThrow(RateLimitPolicy.make({ name: algorithm, limit: plenty, window, algorithm }))
 
 const algorithms: ReadonlyArray<Algorithm> = ["fixed-window", "token-bucket", "leaky-bucket", "sliding-window"]
-const loads: ReadonlyArray<Load> = ["one caller", "64 callers in flight"]
 
 const decisions = Effect.gen(function*() {
   const ours = yield* RateLimiter
@@ -65,23 +34,23 @@ const decisions = Effect.gen(function*() {
   const flexible = new RateLimiterMemory({ points: plenty, duration: 60 })
   return yield* Effect.forEach(algorithms, (algorithm) => {
     const policy = policyOf(algorithm)
-    return Effect.forEach(loads, (load) =>
+    return Effect.forEach(Object.entries(loads), ([load, callers]) =>
       compare({
         figure: `${algorithm}, ${load}, a decision`,
         operations: 64_000,
-        ours: ofEffects("ours", (key) => ours.tryAcquire({ policy, key }), load),
+        ours: ofEffect("ours", (n) => ours.tryAcquire({ policy, key: keyOf(n) }), callers),
         peers: [
-          ofPromises("rate-limiter-flexible", (key) => flexible.consume(key, 1), load),
-          ofEffects(
+          ofPromise("rate-limiter-flexible", (n) => flexible.consume(keyOf(n), 1), callers),
+          ofEffect(
             "Effect's RateLimiter",
-            (key) =>
+            (n) =>
               effects.consume({
-                key,
+                key: keyOf(n),
                 limit: plenty,
                 window,
                 algorithm: algorithm === "fixed-window" ? "fixed-window" : "token-bucket"
               }),
-            load
+            callers
           )
         ],
         // The exact log keeps every call, which nobody else does.

@@ -6,11 +6,12 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect } from "effect"
 import { cpus } from "node:os"
 import * as Breaker from "./Breaker.ts"
+import * as Composition from "./Composition.ts"
 import * as MemoryLimiter from "./MemoryLimiter.ts"
 import { rounds } from "./Rounds.ts"
 import { table } from "./Table.ts"
 
-const parts = { "memory limiter": MemoryLimiter.rows, "breaker": Breaker.rows }
+const parts = { "memory limiter": MemoryLimiter.rows, "breaker": Breaker.rows, "composition": Composition.rows }
 
 const howItWasMade = `
 Made by \`npm run bench:resilience\` with Node ${process.version} on ${cpus().length} × ${

@@ -54,7 +54,7 @@ export interface Step {
   wrap(self: Effect.Effect<unknown, unknown, unknown>): Effect.Effect<unknown, unknown, unknown>
 }
 
-export const TypeId = "~maas/resilience/Policy"
+const TypeId = "~maas/resilience/Policy"
 
 /** What a policy can be put around: something whose errors are within `Sees` and whose values are within `Takes`. */
 export interface Accepts<in Sees, in Takes> {

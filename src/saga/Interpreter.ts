@@ -199,9 +199,9 @@ export const replayed = Effect.fnUntraced(function*<A, E, R>(options: RunOptions
   if (turnedBack?.reason === "cancelled") return yield* new SagaCancelled({ sagaId })
   if (turnedBack?.reason === "deadline") return yield* new SagaDeadlineExceeded({ sagaId })
   root.halt.trigger()
-  return yield* Effect.catchCause(
+  return yield* Effect.catchCauseIf(
     body,
-    (cause) =>
-      Signal.find(cause) === undefined ? Effect.failCause(cause) : Effect.die(new UnreadableOutcome({ sagaId }))
+    (cause) => Signal.find(cause) !== undefined,
+    () => Effect.die(new UnreadableOutcome({ sagaId }))
   )
 })

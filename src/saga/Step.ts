@@ -52,6 +52,8 @@ interface Untimed {
 }
 
 /** For steps that only look, or whose effects may stay. */
+// A function like every compensation
+// @effect-diagnostics-next-line lazyEffect:off
 export const nothingToUndo = (): Effect.Effect<void> => Effect.void
 
 const growing = (times: number) =>

@@ -4,7 +4,7 @@ import { Context, Effect, Layer, Schema } from "effect"
 import { dataDirectory, deploy, fixture, request, start } from "../support/Program.ts"
 import type { Program, RequestOptions } from "../support/Program.ts"
 
-class Limited extends Context.Service<Limited, Program>()("maas/test/e2e/Limits/Limited") {
+class Limited extends Context.Service<Limited, Program>()("maas/test/e2e/Limits.test/Limited") {
   static readonly layer = Layer.effect(
     Limited,
     Effect.gen(function*() {

@@ -1,6 +1,7 @@
 import { bulkheadMutants } from "./BulkheadMutants.ts"
 import { circuitBreakerMutants } from "./CircuitBreakerMutants.ts"
 import type { Mutant } from "./Mutant.ts"
+import { policyMutants } from "./PolicyMutants.ts"
 import { rateLimiterMutants } from "./RateLimiterMutants.ts"
 import { retryMutants } from "./RetryMutants.ts"
 import { timeoutMutants } from "./TimeoutMutants.ts"
@@ -11,5 +12,6 @@ export const mutants: Readonly<Record<string, ReadonlyArray<Mutant>>> = {
   "circuit breaker": circuitBreakerMutants,
   "retry": retryMutants,
   "bulkhead": bulkheadMutants,
-  "timeout": timeoutMutants
+  "timeout": timeoutMutants,
+  "composition": policyMutants
 }

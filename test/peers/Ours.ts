@@ -54,7 +54,7 @@ const limiterOf = (algorithm: Algorithm): MakeLimiter => (limit, windowMillis) =
 type Around = <E>(self: Effect.Effect<void, E>) => Effect.Effect<void, unknown>
 
 const guardOf = (make: Effect.Effect<Around, unknown, Scope.Scope>, isRefusal = isRejection): Guard => {
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const around = Effect.runSync(Scope.provide(make, scope))
   return {
     call: (run: Run, signal) => Effect.runPromise(around(effectOf(run)), { signal }),

@@ -10,8 +10,10 @@ import * as Step from "../../src/saga/Step.ts"
 class NoRoom extends Schema.TaggedError<NoRoom>()("NoRoom", { wanted: Schema.Int }) {}
 class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", { name: Schema.String }) {}
 
-class Disk extends Context.Service<Disk, { readonly log: Array<string> }>()("test/Disk") {}
-class Catalogue extends Context.Service<Catalogue, { readonly log: Array<string> }>()("test/Catalogue") {}
+class Disk extends Context.Service<Disk, { readonly log: Array<string> }>()("maas/test/saga/Saga.test/Disk") {}
+class Catalogue
+  extends Context.Service<Catalogue, { readonly log: Array<string> }>()("maas/test/saga/Saga.test/Catalogue")
+{}
 
 const services = Layer.merge(Layer.sync(Disk, () => ({ log: [] })), Layer.sync(Catalogue, () => ({ log: [] })))
 const inMemory = SagasModule.layer().pipe(Layer.provideMerge(JournalMemory.layer()))

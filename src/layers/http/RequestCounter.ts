@@ -10,7 +10,7 @@ import { RequestLimits } from "./RequestLimits.ts"
 /** Undefined where the caller's plan has no limit. */
 export type Decision = Allowed | Denied | undefined
 
-const unlimited = Effect.succeed(undefined)
+const unlimited: Effect.Effect<Decision> = Effect.as(Effect.void, undefined)
 
 /** Counts each request against its limit, once, whichever ways it goes. */
 export class RequestCounter extends Context.Service<RequestCounter, {

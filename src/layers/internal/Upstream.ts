@@ -2,7 +2,8 @@
  * Another role of the platform, reached over HTTP. Undici is used as it is: Effect's client would cost a gateway half of
  * its throughput, and bodies are to pass through untouched.
  */
-import * as Undici from "@effect/platform-node/Undici"
+import { Pool } from "@effect/platform-node/Undici"
+import type { Dispatcher } from "@effect/platform-node/Undici"
 import { Clock, Data, Duration, Effect } from "effect"
 import type { Scope } from "effect"
 import type { IncomingHttpHeaders } from "node:http"
@@ -93,7 +94,7 @@ export const make = Effect.fnUntraced(
     const bulkhead = yield* Bulkhead.make({ name, limit: options.limit, queue: options.limit, maxWait: "5 seconds" })
     const pool = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        new Undici.Pool(options.url.origin, {
+        new Pool(options.url.origin, {
           connections,
           pipelining: 1,
           connect: { timeout: Duration.toMillis(connectTimeout) },
@@ -107,14 +108,16 @@ export const make = Effect.fnUntraced(
 
     const send = <A>(
       { method, path, headers, body, patience }: UpstreamRequest,
-      read: (answer: Undici.Dispatcher.ResponseData) => A | Promise<A>
+      read: (answer: Dispatcher.ResponseData) => A | Promise<A>
     ): Effect.Effect<UpstreamAnswer<A>, UpstreamFailed> =>
       Effect.callback((resume) => {
         const abort = new AbortController()
         const call: Call = { since: now(), fail: (cause) => abort.abort(cause) }
         underWay.add(call)
         pool.request({ method, path, headers, body, signal: abort.signal, headersTimeout: Duration.toMillis(patience) })
-          .then(async (answer) => ({ status: answer.statusCode, headers: answer.headers, body: await read(answer) }))
+          .then((answer) =>
+            Promise.resolve(read(answer)).then((body) => ({ status: answer.statusCode, headers: answer.headers, body }))
+          )
           .then(
             (answer) => resume(Effect.succeed(answer)),
             (cause: unknown) => resume(Effect.fail(new UpstreamFailed({ upstream: name, cause })))

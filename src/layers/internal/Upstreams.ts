@@ -1,5 +1,5 @@
 /** The roles that a gateway stands before, as it speaks to them for its callers. */
-import { Clock, Context, Data, Duration, Effect, Layer } from "effect"
+import { Clock, Context, Data, DateTime, Duration, Effect, Layer } from "effect"
 import type { Redacted } from "effect"
 import { HttpServerResponse } from "effect/http"
 import type { HttpServerRequest } from "effect/http"
@@ -43,11 +43,12 @@ const staleFields = (ageSeconds: number): Readonly<Record<string, string>> => ({
 
 const ageOf = (now: number, at: number): number => Math.max(0, Math.floor((now - at) / 1_000))
 
+/** @effect-expect-leaking Caller */
 export class RegistryUpstream extends Context.Service<RegistryUpstream, {
   readonly forward: Forward
   /** As `forward`, for what only reads: while the registry is away, its last answer, labelled as such. */
   readonly read: Forward
-}>()("maas/layers/internal/RegistryUpstream") {
+}>()("maas/layers/internal/Upstreams/RegistryUpstream") {
   static readonly layer = Layer.effect(
     RegistryUpstream,
     Effect.gen(function*() {
@@ -87,6 +88,7 @@ export class RegistryUpstream extends Context.Service<RegistryUpstream, {
 /** An answer that is not simply good: it goes back the general way, as it is. */
 class OtherAnswer extends Data.TaggedError("OtherAnswer")<{ readonly response: Response }> {}
 
+/** @effect-expect-leaking Caller */
 export class RuntimeUpstream extends Context.Service<RuntimeUpstream, {
   readonly forward: Forward
   /** Opens the express lane for an endpoint that lets a model answer, and answers with its handler. */
@@ -94,7 +96,7 @@ export class RuntimeUpstream extends Context.Service<RuntimeUpstream, {
     endpoint: HttpApiEndpoint.Top,
     isPath: (path: string) => boolean
   ) => (request: Request) => Effect.Effect<Response, DependencyUnavailable, Caller>
-}>()("maas/layers/internal/RuntimeUpstream") {
+}>()("maas/layers/internal/Upstreams/RuntimeUpstream") {
   static readonly layer = Layer.effect(
     RuntimeUpstream,
     Effect.gen(function*() {
@@ -169,6 +171,6 @@ const asker = (
 
 /** The answer's JSON object, told to be old: with members of its own, or as parameters of the Open Inference Protocol. */
 const labelled = (path: string, text: string, at: number): string => {
-  const label = `"stale":true,"asOf":${JSON.stringify(new Date(at).toISOString())}`
+  const label = `"stale":true,"asOf":${JSON.stringify(DateTime.formatIso(DateTime.makeUnsafe(at)))}`
   return `${text.slice(0, -1)},${path.startsWith("/v2/") ? `"parameters":{${label}}` : label}}`
 }

@@ -199,6 +199,7 @@ export const make = Effect.fnUntraced(function*(
         if (wasLeftOut && source.leader !== undefined) wanted.get(source.leader)?.openUnsafe()
         return Effect.succeed(batch)
       })
+      // @effect-diagnostics-next-line returnEffectInGen:off
       return take
     })
   }

@@ -93,9 +93,11 @@ export const make = (client: KafkaClient, options: TopicOptions): KafkaTopics =>
     find: findOnce,
     findWhenAvailable: (topic) =>
       findOnce(topic).pipe(
-        Effect.catchTag("UnknownTopic", Effect.succeed),
+        Effect.asSome,
+        Effect.catchTag("UnknownTopic", () => Effect.succeedNone),
         keepTrying("A consumer group waits for the event log"),
-        Effect.flatMap((found) => found instanceof UnknownTopic ? Effect.fail(found) : Effect.succeed(found))
+        Effect.flatMap(Effect.fromOption),
+        Effect.mapError(() => new UnknownTopic({ topic }))
       )
   }
 }

@@ -1,3 +1,5 @@
+// A stream of Node runs outside of any fiber, so its timer is Node's own
+// @effect-diagnostics globalTimers:off
 import { Duration } from "effect"
 import { connect } from "node:net"
 import type { Socket, TcpNetConnectOpts } from "node:net"

@@ -49,8 +49,7 @@ const make = Effect.fnUntraced(function*(options: RateLimiterStoreOptions = {}) 
   ): Effect.Effect<A, RateLimiterStoreLost> =>
     Effect.matchEffect(redis.evaluate(script, keys, args), {
       onFailure: (cause) => Effect.fail(new RateLimiterStoreLost({ cause })),
-      onSuccess: (answer) =>
-        Option.match(read(answer), { onNone: () => Effect.fail(isNonsense), onSome: (read) => Effect.succeed(read) })
+      onSuccess: (answer) => Effect.mapError(Effect.fromOption(read(answer)), () => isNonsense)
     })
 
   const takes = RequestResolver.make<Take>((entries) => {

@@ -57,7 +57,10 @@ const attempts = <E>({ attemptTimeout, bulkhead, circuit, retry }: StandardParts
 /** The stack without a cache or a fallback. Making it is cheap, so it may be made anew for the circuit of each key. */
 export const of = <E>(parts: StandardParts<E>) => Layers.deadline(parts.deadline).pipe(around(attempts(parts)))
 
-/** The stack with a cache or a fallback, or one around the other, in their place. */
+/**
+ * The stack with a cache or a fallback, or one around the other, in their place. A `SingleFlightCache` is no layer: its
+ * loads outlive the callers that began them, so the whole stack goes around its `load`, with a deadline of its own.
+ */
 export const withAnswers = <E, Added, Handled, Requires, Value, Takes>(
   answers: Policy<Added, Handled, Requires, Value, E | AttemptError, Takes>,
   parts: StandardParts<E>

@@ -32,18 +32,18 @@ export const watched = <A, E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkIn(effect, scope, { startImmediately: true }), (fiber) => {
       const exit = fiber.pollUnsafe()
-      if (exit !== undefined) return Effect.succeed(Option.some(exit))
+      if (exit !== undefined) return Effect.succeedSome(exit)
       const ended = Fiber.await(fiber)
       const stop = Effect.suspend(() => {
         fiber.interruptUnsafe()
         return Effect.map(
-          isPatient ? Effect.map(ended, Option.some) : Effect.timeoutOption(ended, patience),
+          isPatient ? Effect.asSome(ended) : Effect.timeoutOption(ended, patience),
           Option.filter(isTelling)
         )
       })
-      return restore(Effect.raceFirst(Effect.map(ended, Option.some), Effect.as(until, Option.none()))).pipe(
+      return restore(Effect.raceFirst(Effect.asSome(ended), Effect.as(until, Option.none()))).pipe(
         Effect.onInterrupt(() => stop),
-        Effect.flatMap((first) => Option.isSome(first) ? Effect.succeed(first) : stop)
+        Effect.filterOrElse(Option.isSome, () => stop)
       )
     })
   )

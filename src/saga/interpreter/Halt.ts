@@ -12,7 +12,7 @@ export class Halt {
   readonly trigger = (): void => {
     if (this.#isOn) return
     this.#isOn = true
-    for (const listener of [...this.#listeners]) listener()
+    for (const listener of Array.from(this.#listeners)) listener()
   }
 
   /** Takes back what was triggered, for those who have not noticed yet. */

@@ -24,7 +24,7 @@ const stale = Policy.layer<never, unknown, never, "stale">({
   role: { kind: "Fallback" },
   text: "fallback",
   metrics: [],
-  wrap: (self) => Effect.catch(self, () => Effect.succeed("stale" as const))
+  wrap: (self) => Effect.orElseSucceed(self, () => "stale" as const)
 })
 
 /** How a call ended, and after how many milliseconds. */

@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
 import type { Layer } from "effect"
 import type { RateLimitPolicy } from "../../../src/resilience/ratelimit/Policy.ts"
-import { algorithms, between, calls, policies, runs, timed } from "./Histories.ts"
+import { algorithms, between, buckets, calls, policies, policyOf, runs, timed } from "./Histories.ts"
 import { admittedOf, play, under } from "./Player.ts"
 import type { Decided, Player } from "./Player.ts"
 import type { Entry } from "./Reference.ts"
@@ -69,6 +69,19 @@ export const changeLaws = <E>(name: string, player: Layer.Layer<Player, E>) =>
           assert.isAtMost(cost, bound(policy, (way.get(last) ?? 0) - (way.get(first) ?? 0)))
         })
       }), runs)
+
+    it.effect("law 11: what was taken while the clock was behind is not forgotten before the clock has caught up", () =>
+      Effect.gen(function*() {
+        for (const algorithm of buckets) {
+          const policy = policyOf({ algorithm, limit: 10, burst: 2, window: 100 })
+          const decided = yield* play(under(policy, [
+            { at: 5_000, cost: 1 },
+            { at: 4_900, cost: 1 },
+            { at: 5_000, cost: 1 }
+          ]))
+          assert.deepStrictEqual(decided.map(({ decision }) => decision._tag), ["Admitted", "Admitted", "Refused"])
+        }
+      }))
 
     it.effect.prop("law 11: however far a clock is set back, nobody waits longer than a window for it", [
       policies(algorithms),

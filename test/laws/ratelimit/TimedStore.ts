@@ -22,7 +22,7 @@ export interface TimedStore {
 export class TimedStores extends Context.Service<TimedStores, {
   /** A store that forgets keys when their time has come, or one that keeps them for ever, if it can. */
   readonly open: (options: { readonly forgets: boolean }) => Effect.Effect<TimedStore>
-}>()("maas/test/laws/ratelimit/TimedStores") {}
+}>()("maas/test/laws/ratelimit/TimedStore/TimedStores") {}
 
 export const memory = Layer.succeed(TimedStores, {
   open: () =>
