@@ -1,5 +1,6 @@
 /** A server that speaks Redis' protocol only as far as a test wants it to: late, nonsense, or not at all. */
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
+import { TestClock } from "effect/testing"
 import { createServer } from "node:net"
 import type { Socket } from "node:net"
 
@@ -29,6 +30,7 @@ const read = (text: string): readonly [commands: ReadonlyArray<ReadonlyArray<str
 /** Listens on a free port until the scope closes. */
 export const start = Effect.fnUntraced(function*({ answer, shakesHands = true }: FakeRedisOptions) {
   const sockets = new Set<Socket>()
+  let received = 0
   const server = yield* Effect.acquireRelease(
     Effect.sync(() =>
       createServer((socket) => {
@@ -41,6 +43,7 @@ export const start = Effect.fnUntraced(function*({ answer, shakesHands = true }:
           text = rest
           for (const command of commands) {
             const isHandshake = handshake.has(command[0] ?? "")
+            if (!isHandshake) received++
             const said = isHandshake && shakesHands ? "+OK\r\n" : answer(command, socket)
             if (said !== undefined) socket.write(said)
           }
@@ -63,5 +66,13 @@ export const start = Effect.fnUntraced(function*({ answer, shakesHands = true }:
       )
     })
   })
-  return { port, connections: () => sockets.size }
+  /** Waits, on the live clock, until so many commands have come besides those of handshakes. */
+  const untilReceived = (commands: number) =>
+    Effect.sync(() => received).pipe(
+      Effect.repeat({ until: (count) => count >= commands, schedule: Schedule.spaced("5 millis") }),
+      Effect.timeout("20 seconds"),
+      Effect.orDie,
+      TestClock.withLive
+    )
+  return { port, connections: () => sockets.size, untilReceived }
 })

@@ -107,6 +107,7 @@ export const open = Effect.fnUntraced(
     const unanswered = new Set<Pending>()
     /** Those of them that somebody still waits for. */
     const awaited = new Set<Pending>()
+    /** Open while somebody waits. */
     const busy = Latch.makeUnsafe(false)
 
     const settle = (pending: Pending, answer: Answer) => {
@@ -131,13 +132,16 @@ export const open = Effect.fnUntraced(
     /** Ends the waits that are over, and the connection when it is hung. Sleeps until the next of these times. */
     const watch = Effect.gen(function*() {
       const [oldest] = unanswered
-      if (oldest === undefined) {
+      if (awaited.size === 0) {
         busy.closeUnsafe()
-        return yield* busy.await
+        if (oldest === undefined) return yield* busy.await
+        // Whoever asks from now on must not wait until the connection is given up.
+        yield* Effect.raceFirst(busy.await, Effect.sleep(Math.max(0, oldest.sentAt + hungMillis - now())))
+      } else {
+        let next = oldest === undefined ? Infinity : oldest.sentAt + hungMillis
+        for (const { deadline } of awaited) next = Math.min(next, deadline)
+        yield* Effect.sleep(Math.max(0, next - now()))
       }
-      let next = oldest.sentAt + hungMillis
-      for (const { deadline } of awaited) next = Math.min(next, deadline)
-      yield* Effect.sleep(Math.max(0, next - now()))
       // An answer that came while this process was busy is read first: it is not the server that was late.
       yield* Effect.yieldNow
       const time = now()

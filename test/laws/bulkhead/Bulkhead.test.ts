@@ -166,7 +166,7 @@ describe("a bulkhead", () => {
       yield* Fiber.interrupt(holder)
       const exits = yield* Effect.forEach(waiting, (fiber) => Fiber.await(fiber))
       assert.isTrue(exits.every(Exit.isSuccess))
-    })))
+    })), 60_000)
 
   it.effect("settings that make no sense are refused, all at once", () =>
     scoped(Effect.gen(function*() {
