@@ -143,7 +143,7 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
     }),
     keep: (owner, definitions) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
-        if (!owners.has(owner)) return Option.none()
+        if (!lives(owner, now)) return Option.none()
         for (const [other, { expiresAt }] of owners) {
           if (expiresAt <= now && other !== owner) owners.delete(other)
         }

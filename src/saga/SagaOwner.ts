@@ -28,13 +28,17 @@ export interface SagaOwnerOptions {
 }
 
 export interface SagaOwner {
-  /** Undefined while there is no lease, or no telling whether new sagas get into the journal. */
+  /** Whose new sagas are: undefined while there is no lease, or no telling whether they get into the journal. */
   readonly id: () => string | undefined
+  readonly hasLease: () => boolean
   readonly running: ReadonlyMap<string, Running>
   readonly hasRoom: () => boolean
   readonly add: (sagaId: string, running: Running) => void
   readonly remove: (sagaId: string) => void
-  /** Gives up a saga that may be in the journal as this owner's and does not run here. */
+  /**
+   * Gives up a saga that may be in the journal as this owner's and does not run here: as soon as the journal can be
+   * reached it is for whoever claims it, under a new epoch.
+   */
   readonly abandon: (sagaId: string) => void
   /** Makes sagas of this definition run here for as long as the scope lives. */
   readonly register: (runnable: Runnable) => Effect.Effect<void, never, Scope.Scope>
@@ -66,6 +70,8 @@ export const make = Effect.fnUntraced(function*(
   let owner: string | undefined
   /** To be given back when the journal is heard of again; no more than run at once. */
   const abandoned = new Set<string>()
+  /** Opens when there is something to give back. */
+  const due = Latch.makeUnsafe(false)
 
   const room = () => maxInFlight - running.size
   /** To claim few at a time would take a statement for each saga. */
@@ -86,6 +92,7 @@ export const make = Effect.fnUntraced(function*(
     let renewedAt = yield* Clock.currentTimeMillis
     while (true) {
       changes.closeUnsafe()
+      due.closeUnsafe()
       const now = yield* Clock.currentTimeMillis
       const left = Math.max(0, renewedAt + leaseMillis - now)
       const kept = yield* Effect.timeoutOption(waiting(journal.keep(id, [...definitions.values()])), left)
@@ -96,7 +103,8 @@ export const make = Effect.fnUntraced(function*(
       owner = id
       for (const sagaId of kept.value.value) running.get(sagaId)?.stop("cancelled")
       if (abandoned.size > 0) yield* Effect.ignore(giveBackAbandoned(id))
-      yield* Effect.race(changes.await, Effect.sleep(abandoned.size === 0 ? leaseMillis / renewals : whileAbandoned))
+      const pause = Effect.sleep(abandoned.size === 0 ? leaseMillis / renewals : whileAbandoned)
+      yield* Effect.raceAll([changes.await, due.await, pause])
     }
   }, Effect.scoped)
 
@@ -170,6 +178,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     id: () => abandoned.size === 0 ? owner : undefined,
+    hasLease: () => owner !== undefined,
     running,
     hasRoom: () => room() > 0,
     add: (sagaId, one) => {
@@ -181,6 +190,7 @@ export const make = Effect.fnUntraced(function*(
     },
     abandon: (sagaId) => {
       abandoned.add(sagaId)
+      due.openUnsafe()
     },
     register
   } satisfies SagaOwner

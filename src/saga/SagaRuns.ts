@@ -55,12 +55,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
   const interrupted = new Set<string>()
 
   // Scopes close in reverse: the runs end, then what their actions left running, then the sagas are given back.
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      const id = owner.id()
-      return id === undefined ? Effect.void : Effect.ignore(journal.giveBack(id, [...interrupted]))
-    })
-  )
+  yield* Effect.addFinalizer(() => Effect.sync(() => interrupted.forEach(owner.abandon)))
   const scope = yield* Scope.Scope
   const actions = yield* Scope.fork(scope, "parallel")
   const runs = yield* Scope.fork(scope, "parallel")
@@ -92,12 +87,14 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
 
   const find = keepTrying("A saga waits for its journal")
 
-  /** Looks into the journal, which alone knows how far this owner came, as soon as it can be reached. */
-  const reread = (sagaId: string, epoch: number, goOn: (record: SagaRecord) => Effect.Effect<void>) =>
+  /** Parks a saga that the interpreter failed on, as soon as the journal can be reached. */
+  const parkFailed = (sagaId: string, epoch: number, error: RecordedError) =>
     Effect.forkIn(
       Effect.flatMap(find(journal.find(sagaId)), (found) => {
         const record = Option.getOrUndefined(found)
-        return record?.epoch === epoch && isActive(record.status.state) ? goOn(record) : Effect.void
+        return record?.epoch === epoch && isActive(record.status.state)
+          ? park(record, "internal-defect", error)
+          : Effect.void
       }),
       runs
     )
@@ -110,17 +107,18 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
     owner.remove(sagaId)
     if (Exit.isFailure(exit)) {
       if (Cause.hasInterruptsOnly(exit.cause)) {
-        interrupted.add(sagaId)
+        if (owner.hasLease()) interrupted.add(sagaId)
         return
       }
       yield* Effect.logError("The interpreter failed", exit.cause)
-      yield* reread(sagaId, epoch, (record) => park(record, "internal-defect", describeCause(exit.cause)))
+      yield* parkFailed(sagaId, epoch, describeCause(exit.cause))
       return
     }
     const outcome = exit.value
     if (outcome._tag === "Detached") {
       yield* Effect.logWarning(`Saga left: ${outcome.why}`)
-      if (outcome.why === "unsure") yield* reread(sagaId, epoch, (record) => resume(record, false))
+      // What is still on its way must not come between: only a new epoch keeps it out
+      if (outcome.why === "unsure") owner.abandon(sagaId)
       return
     }
     const how = outcome._tag === "Parked" ? "parked" : Exit.isSuccess(outcome.exit) ? "completed" : "compensated"
@@ -129,6 +127,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
 
   const begin = Effect.fnUntraced(function*(beginning: Beginning<A, E, R>) {
     const { isCancelRequested, sagaId, traceparent } = beginning
+    interrupted.delete(sagaId)
     const run = yield* Interpreter.make(runOptions(beginning))
     if (isCancelRequested) run.stop("cancelled")
     const whole = run.outcome.pipe(
@@ -145,7 +144,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
     return fiber
   })
 
-  const resume = Effect.fnUntraced(function*(record: SagaRecord, isRecovery: boolean): Effect.fn.Return<void> {
+  const resume = Effect.fnUntraced(function*(record: SagaRecord) {
     if (record.recoveries > maxRecoveries) return yield* park(record, "recoveries-exhausted", null)
     const read = yield* Effect.result(Effect.all([entriesOf(record), definition.decode(record.input)]))
     if (Result.isFailure(read)) return yield* park(record, "journal-unreadable", describe(read.failure))
@@ -156,9 +155,9 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
       sagaId: record.id,
       history: History.fold(entries),
       length: entries.length,
-      isRecovery
+      isRecovery: true
     })
-    if (isRecovery) yield* metrics.recovered
+    yield* metrics.recovered
   })
 
   return {
@@ -184,7 +183,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
       ),
 
     /** Goes on with a saga that was taken over from another owner, or parks it where that can't be. */
-    resume: (record: SagaRecord) => resume(record, true),
+    resume,
 
     /** How an ended saga ended, with the types that it has. */
     outcome: (record: SagaRecord) =>

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
 import { answering, isServerAway } from "../ServerAway.ts"
 
-const isPassing = (error: SqlError.SqlError): boolean => error.isRetryable || isServerAway(error)
+export const isPassing = (error: SqlError.SqlError): boolean => error.isRetryable || isServerAway(error)
 
 /**
  * For calls that somebody waits for: SQL errors that may pass (no connection, deadlock, timeout) become the port's own

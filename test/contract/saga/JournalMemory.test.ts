@@ -1,0 +1,8 @@
+import { Layer } from "effect"
+import { TestClock } from "effect/testing"
+import * as JournalMemory from "../../../src/saga/JournalMemory.ts"
+import { journalContract, Leases } from "./JournalContract.ts"
+
+const leases = Layer.succeed(Leases, { end: () => TestClock.adjust("11 seconds") })
+
+journalContract("JournalMemory", Layer.merge(JournalMemory.layer({ lease: "10 seconds" }), leases), { isVirtual: true })
