@@ -81,15 +81,23 @@ const stored = ({ epoch, id, isCancelRequested, recoveries }: SagaRecord) => ({
   isCancelRequested
 })
 
+/** The one saga that is expected. */
+const only = (records: ReadonlyArray<SagaRecord>): SagaRecord => {
+  assert.strictEqual(records.length, 1)
+  return records[0] ?? assert.fail("none")
+}
+
 const isLost = (sagaId: string) => Exit.fail(new LeaseLost({ sagaId }))
 
 const isOpen = (latch: Latch.Latch) => Effect.map(Effect.timeoutOption(latch.await, 0), Option.isSome)
 
-/** `test` says whether tests run on virtual time. */
 export const journalContract = <E>(
   name: string,
   adapter: Layer.Layer<Journal | Leases, E>,
-  options: { readonly isVirtual: boolean }
+  options: {
+    /** Whether the tests run on virtual time. */
+    readonly isVirtual: boolean
+  }
 ) =>
   shareLayer(adapter, { excludeTestServices: !options.isVirtual, timeout: "30 seconds" })(name, (it) => {
     it.effect("a new saga is found as it was written", () =>
@@ -234,10 +242,9 @@ export const journalContract = <E>(
         assert.deepStrictEqual(yield* journal.claim(owner, [], 10), [])
         assert.deepStrictEqual(yield* journal.claim(owner, [{ name, version: 1 }], 10), [])
         assert.deepStrictEqual(yield* journal.claim(owner, [{ name: other.name, version: 2 }], 10), [])
-        const [claimed, ...more] = yield* claim(1)
-        assert.deepStrictEqual(more, [])
+        const claimed = only(yield* claim(1))
         assert.deepStrictEqual(claimed, yield* find(id))
-        assert.deepStrictEqual(claimed?.entries, [])
+        assert.deepStrictEqual(claimed.entries, [])
         assert.strictEqual(claimed.recoveries, 0)
         assert.isFalse(yield* journal.holds(id, claimed.epoch - 1))
         assert.isTrue(yield* journal.holds(id, claimed.epoch))
@@ -255,8 +262,9 @@ export const journalContract = <E>(
           () => Effect.map(waiting({ name }), ({ id }) => id),
           { concurrency: "unbounded" }
         )
-        const claims = yield* Effect.all(
-          [one, other, one, other].map((owner) => journal.claim(owner, [{ name, version: 1 }], 7)),
+        const claims = yield* Effect.forEach(
+          [one, other, one, other],
+          (owner) => journal.claim(owner, [{ name, version: 1 }], 7),
           { concurrency: "unbounded" }
         )
         for (const claimed of claims) assert.isAtMost(claimed.length, 7)
@@ -275,9 +283,9 @@ export const journalContract = <E>(
         yield* (yield* Leases).end(former)
         const owner = yield* journal.join
         yield* journal.append(write(id, { entries: [startOf("b")] }))
-        const [claimed] = yield* journal.claim(owner, [{ name, version: 1 }], 10)
-        assert.deepStrictEqual(claimed && stored(claimed), { id, epoch: 2, recoveries: 1, isCancelRequested: false })
-        assert.deepStrictEqual(claimed?.entries, [startOf("a"), startOf("b")])
+        const claimed = only(yield* journal.claim(owner, [{ name, version: 1 }], 10))
+        assert.deepStrictEqual(stored(claimed), { id, epoch: 2, recoveries: 1, isCancelRequested: false })
+        assert.deepStrictEqual(claimed.entries, [startOf("a"), startOf("b")])
         const late = write(id, { position: 2, entries: [startOf("c")] })
         assert.deepStrictEqual(yield* Effect.exit(journal.append(late)), isLost(id))
         assert.deepStrictEqual(yield* Effect.exit(journal.transact(Effect.void, () => late)), isLost(id))
@@ -350,8 +358,8 @@ export const journalContract = <E>(
           Effect.exit(journal.append(write(id, { epoch, position: 2, entries: [startOf("c", epoch)], isLast: true })))
         assert.deepStrictEqual(yield* goOn(first), isLost(id))
         assert.deepStrictEqual(yield* goOn(second), Exit.void)
-        const [claimed] = yield* journal.claim(owner, [{ name, version: 1 }], 10)
-        assert.strictEqual(claimed?.id, id)
+        const claimed = only(yield* journal.claim(owner, [{ name, version: 1 }], 10))
+        assert.strictEqual(claimed.id, id)
         assert.strictEqual(claimed.entries.length, 3)
         assert.deepStrictEqual(claimed.status, started)
       }))
@@ -368,8 +376,7 @@ export const journalContract = <E>(
         assert.deepStrictEqual(yield* journal.keep(other, []), Option.some([]))
         yield* journal.giveBack(owner, [id])
         assert.deepStrictEqual(yield* journal.keep(owner, []), Option.some([]))
-        const [claimed] = yield* journal.claim(other, [{ name, version: 1 }], 1)
-        assert.isTrue(claimed?.isCancelRequested)
+        assert.isTrue(only(yield* journal.claim(other, [{ name, version: 1 }], 1)).isCancelRequested)
         yield* journal.append(write(id, { epoch: 2, status: { ...started, state: "completed" }, isLast: true }))
         assert.deepStrictEqual(yield* journal.keep(other, []), Option.some([]))
       }))
