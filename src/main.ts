@@ -7,6 +7,7 @@ import * as All from "./layers/roles/All.ts"
 import * as Migrate from "./layers/roles/Migrate.ts"
 import { describe, Settings } from "./layers/settings/Settings.ts"
 import * as Logging from "./layers/telemetry/Logging.ts"
+import * as Tracing from "./layers/telemetry/Tracing.ts"
 
 /** `EX_CONFIG` of sysexits.h. */
 const exitConfiguration = 78
@@ -37,10 +38,11 @@ const maas = Command.make("maas").pipe(
 )
 
 const platform = Layer.merge(NodeServices.layer, SecureRandomNode.layer)
-const program = Logging.layer.pipe(Layer.provideMerge(Settings.layer))
+const observed = Tracing.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provideMerge(Settings.layer))
+const program = Layer.provideMerge(observed, platform)
 
 Command.run(maas, { version: "0.1.0" }).pipe(
-  Effect.provide(Layer.merge(program, platform)),
+  Effect.provide(program),
   Effect.catchTag("ConfigurationInvalid", (error) =>
     Effect.andThen(
       Console.error(error.message),

@@ -1,10 +1,11 @@
-/** A call to a model is answered alike on the express lane and on the general way, which a `traceparent` asks for. */
+/** A call to a model is answered alike on the express lane and on the general way, which a `Prefer` asks for. */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { call, deploy, fixture, Running } from "../support/Program.ts"
 import type { RequestOptions } from "../support/Program.ts"
 
-const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+/** Unknown to everybody, and so without effect (RFC 7240). */
+const prefer = "none-of-this"
 
 const inputs = (data: unknown) => [{ name: "input", shape: [1, 4], datatype: "FP32", data }]
 const good = { inputs: inputs([5.1, 3.5, 1.4, 0.2]) }
@@ -47,7 +48,7 @@ layer(deployed, { excludeTestServices: true, timeout: "60 seconds" })("the expre
     Effect.gen(function*() {
       const asked = { ...options, headers: { "x-request-id": "mine", ...options.headers } }
       const express = yield* call("POST", path, asked)
-      const general = yield* call("POST", path, { ...asked, headers: { ...asked.headers, traceparent } })
+      const general = yield* call("POST", path, { ...asked, headers: { ...asked.headers, prefer } })
       assert.strictEqual(express.status, status)
       assert.strictEqual(general.status, status)
       assert.strictEqual(unordered(express.text), unordered(general.text))

@@ -1,13 +1,12 @@
-import { Cause, Clock, Context, Effect, Option, Schema, Tracer } from "effect"
+import { Cause, Clock, Context, Effect, Option, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { Hex } from "effect/encoding"
-import type { Headers } from "effect/http"
-import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse, HttpTraceContext } from "effect/http"
+import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ProblemFacts } from "../../api/Problem.ts"
 import { toResponse } from "../../api/Problem.ts"
 import { retryAfter } from "../../api/ResponseHeaders.ts"
 import { usualOutageSeconds } from "../../domain/DependencyUnavailable.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
+import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import { methodsAt } from "./Methods.ts"
 
 const isRequestId = Schema.is(Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,128}$/)))
@@ -66,32 +65,16 @@ const statusOf = (cause: Cause.Cause<unknown>): number => {
 }
 
 /**
- * The trace that the request belongs to: the caller's by `traceparent`, else one that starts here. It gives problems
- * and logs an id to find each other by, also where no traces are exported.
- */
-const traceOf = Effect.fnUntraced(function*(headers: Headers.Headers, random: SecureRandom.SecureRandom["Service"]) {
-  const given = HttpTraceContext.fromHeaders(headers)
-  if (Option.isSome(given)) return given.value
-  const bytes = yield* random.randomBytes(24)
-  return Tracer.externalSpan({
-    traceId: Hex.encode(bytes.subarray(0, 16)),
-    spanId: Hex.encode(bytes.subarray(16)),
-    sampled: false
-  })
-})
-
-/**
- * What surrounds every request: its id, its figures, and a problem for everything that went wrong without one.
+ * What surrounds every request: its id, its span, its figures, and a problem for everything that went wrong without one.
  */
 export const make = Effect.map(
-  Effect.all([HttpMetrics, SecureRandom.SecureRandom]),
-  ([metrics, random]) => <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+  Effect.all([HttpMetrics, RequestTraces, SecureRandom.SecureRandom]),
+  ([metrics, traces, random]) => <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
     Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
       const path = request.url.split("?", 1)[0] ?? ""
       const requestId = yield* requestIdOf(request.headers, random)
-      const parent = yield* Effect.serviceOption(Tracer.ParentSpan)
-      const trace = Option.isSome(parent) ? parent.value : yield* traceOf(request.headers, random)
+      const span = traces.kept(request.source) ?? traces.begin(request)
       const started = yield* Clock.currentTimeNanos
       metrics.requestStarted()
 
@@ -116,13 +99,21 @@ export const make = Effect.map(
           Effect.contextWith((context: Context.Context<never>) =>
             Effect.map(
               Clock.currentTimeNanos,
-              (now) => metrics.observe(request.method, patternOf(context), status, Number(now - started) / 1e9)
+              (now) => {
+                const route = patternOf(context)
+                metrics.observe(request.method, route, status, Number(now - started) / 1e9)
+                traces.answered(span, { route, status })
+              }
             )
           )
         ),
-        Effect.annotateLogs({ requestId, traceId: trace.traceId }),
-        Effect.withParentSpan(trace),
-        Effect.ensuring(Effect.sync(metrics.requestEnded))
+        Effect.annotateLogs({ requestId }),
+        Effect.withParentSpan(span),
+        Effect.ensuring(Effect.sync(() => {
+          metrics.requestEnded()
+          // One that was answered has ended already
+          traces.abandoned(span)
+        }))
       )
       return HttpServerResponse.setHeader(answered, "x-request-id", requestId)
     })

@@ -6,7 +6,7 @@
  * general way: a request that is unusual, before anything was done for it; one that failed, together with what came out,
  * so that errors are worded, logged and counted in one place and nothing is done twice.
  */
-import { Clock, Context, Effect, Exit, Fiber, Layer } from "effect"
+import { Clock, Context, Effect, Exit, Fiber, Layer, Tracer } from "effect"
 import type { Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { HttpServerRequest } from "effect/http"
@@ -18,6 +18,7 @@ import { CountedAs } from "../../api/RateLimits.ts"
 import type { Principal } from "../../domain/access/Principal.ts"
 import * as HeaderFields from "../../resilience/ratelimit/HeaderFields.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
+import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import { KnownCaller } from "./Authorization.ts"
 import { requestIdOf } from "./Edge.ts"
 import { RequestCounter } from "./RequestCounter.ts"
@@ -49,7 +50,7 @@ export class ExpressLane extends Context.Service<ExpressLane, {
 const largestBody = 65_536
 
 /** What only the general way understands. */
-const unusual: ReadonlyArray<string> = ["idempotency-key", "prefer", "content-encoding", "traceparent"]
+const unusual: ReadonlyArray<string> = ["idempotency-key", "prefer", "content-encoding"]
 
 const json = /^application\/json(?:; ?charset=utf-8)?$/i
 
@@ -92,9 +93,10 @@ const make = Effect.gen(function*() {
   const known = yield* KnownCaller
   const counter = yield* RequestCounter
   const metrics = yield* HttpMetrics
+  const traces = yield* RequestTraces
   const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
-  const fork = Effect.runForkWith(yield* Effect.context())
+  const context = yield* Effect.context()
   const lanes: Array<Lane> = []
 
   const open = <Params, E>({ endpoint, match, answer }: LaneCall<Params, E>) => {
@@ -157,7 +159,7 @@ const make = Effect.gen(function*() {
     for (const { begin, path } of lanes) {
       const work = begin(request)
       if (work !== undefined) {
-        run(work, path, request, response, general, scope)
+        run(work, { path, url: request.url ?? "" }, request, response, general, scope)
         return true
       }
     }
@@ -166,7 +168,7 @@ const make = Effect.gen(function*() {
 
   const run = (
     work: Effect.Effect<Answered, unknown>,
-    path: string,
+    { path, url }: { readonly path: string; readonly url: string },
     request: IncomingMessage,
     response: ServerResponse,
     general: General,
@@ -174,6 +176,7 @@ const make = Effect.gen(function*() {
   ): void => {
     const started = clock.monotonicTimeNanosUnsafe()
     metrics.requestStarted()
+    const span = traces.begin({ method: "POST", url, headers: request.headers })
     const answered = Effect.flatMap(
       requestIdOf(request.headers, random),
       (id) =>
@@ -187,6 +190,7 @@ const make = Effect.gen(function*() {
           response.end(text)
         })
     )
+    const fork = Effect.runForkWith(Context.add(context, Tracer.ParentSpan, span))
     const fiber = Fiber.runIn(fork(answered), scope)
     response.on("close", () => {
       if (!response.writableEnded) fiber.interruptUnsafe()
@@ -195,7 +199,13 @@ const make = Effect.gen(function*() {
       metrics.requestEnded()
       if (Exit.isSuccess(exit)) {
         metrics.observe("POST", path, 200, Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9)
-      } else if (!response.destroyed) general(request, response)
+        traces.answered(span, { route: path, status: 200 })
+      } else if (response.destroyed) {
+        traces.abandoned(span)
+      } else {
+        traces.keep(request, span)
+        general(request, response)
+      }
     })
   }
 

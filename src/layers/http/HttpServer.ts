@@ -1,7 +1,7 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, Scope } from "effect"
 import type { HttpServerRequest, HttpServerResponse } from "effect/http"
-import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
+import { HttpIncomingMessage, HttpMiddleware, HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "node:http"
 import type { Server } from "node:http"
 import { defaultPort, Settings } from "../settings/Settings.ts"
@@ -19,6 +19,9 @@ const bodyLimit = Layer.effect(HttpIncomingMessage.MaxBodySize, Effect.map(Setti
  * the endpoint's schema to say. The router's own limit of 100 would pass a longer one off as a path that is not there.
  */
 const longPaths = Layer.succeed(HttpRouter.RouterConfig, { maxParamLength: 16_384 })
+
+/** The edge and the lane begin the spans of requests: see `RequestTraces`. */
+const ownSpans = Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true)
 
 type App = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
@@ -54,5 +57,5 @@ const closed = (server: Server): Effect.Effect<void> =>
 /** Serves the routes, as `HttpRouter.toHttpEffect` makes them. */
 export const layer = <E, R>(routes: Effect.Effect<App, E, R>) =>
   Layer.effectDiscard(listen(routes)).pipe(
-    Layer.provide(Layer.mergeAll(bodyLimit, longPaths, NodeHttpServer.layerHttpServices))
+    Layer.provide(Layer.mergeAll(bodyLimit, longPaths, ownSpans, NodeHttpServer.layerHttpServices))
   )

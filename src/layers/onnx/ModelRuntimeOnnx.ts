@@ -7,6 +7,7 @@ import type { VersionNumber } from "../../domain/model/Version.ts"
 import { ArtifactStore } from "../../services/ArtifactStore.ts"
 import type { Deployment } from "../../services/ModelRuntime.ts"
 import { ModelRuntime } from "../../services/ModelRuntime.ts"
+import { withSampledSpan } from "../telemetry/SampledSpan.ts"
 import * as ModelInspector from "./ModelInspector.ts"
 import { emptyFigures, RunnerFigures } from "./RunnerFigures.ts"
 import { RunnerLimits } from "./RunnerLimits.ts"
@@ -100,7 +101,12 @@ const make = Effect.gen(function*() {
       validate: inspector.validate,
       convert: inspector.convert,
       deploy,
-      infer: (deployment, inputs) => Effect.suspend(() => infer(deployment, inputs)),
+      infer: (deployment, inputs) =>
+        Effect.suspend(() => infer(deployment, inputs)).pipe(
+          withSampledSpan("ModelRuntime.infer", () => ({
+            attributes: { "maas.model": deployment.model, "maas.version": deployment.version }
+          }))
+        ),
       unload
     })
   ).pipe(Context.add(RunnerFigures, figures))

@@ -32,6 +32,17 @@ const commit = (connection: SqlConnection.Connection): Effect.Effect<void, SqlEr
       })
       : Effect.void)
 
+/** Of OpenTelemetry's semantic conventions for databases. */
+const spanAttributesOf = (url: Redacted.Redacted): ReadonlyArray<readonly [string, unknown]> => {
+  const { hostname, pathname, port } = new URL(Redacted.value(url))
+  return [
+    ["db.system.name", "postgresql"],
+    ["db.namespace", decodeURIComponent(pathname.slice(1))],
+    ["server.address", hostname],
+    ["server.port", port === "" ? 5_432 : Number(port)]
+  ]
+}
+
 /**
  * The driver's client, on whose statements and transactions nobody waits without end: neither for a server that doesn't
  * answer nor for a connection of a pool that is used up. Both are `ConnectionError`s, since neither is the statement's
@@ -66,7 +77,7 @@ const make = Effect.fnUntraced(
       commit,
       releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
       driver: driver.driver,
-      spanAttributes: [["db.system.name", "postgresql"]]
+      spanAttributes: spanAttributesOf(url)
     })
     const { config, json, listen, notify } = driver
     return Object.assign(client, { [PgClient.TypeId]: PgClient.TypeId, config, json, listen, notify })

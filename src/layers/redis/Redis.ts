@@ -16,6 +16,7 @@
 import { Context, Duration, Effect, Layer, Redacted } from "effect"
 import { show } from "../../resilience/PulledMetrics.ts"
 import { decorrelatedJitter } from "../../resilience/RetryDelay.ts"
+import { withSampledSpan } from "../telemetry/SampledSpan.ts"
 import type { LuaScript } from "./LuaScript.ts"
 import * as OutageLog from "./OutageLog.ts"
 import * as Connection from "./RedisConnection.ts"
@@ -108,20 +109,37 @@ const make = Effect.fnUntraced(function*(options: RedisOptions) {
   }).pipe(Effect.scoped, Effect.tapError(log.failed))
   yield* session.pipe(Effect.retry(backoff), Effect.forever, Effect.forkScoped)
 
-  const withConnection = (use: (connection: RedisConnection) => Effect.Effect<unknown, RedisError>) =>
+  /** Of OpenTelemetry's semantic conventions for databases; arguments are left out, as they may hold anything. */
+  const { hostname, port } = new URL(`redis://${address}`)
+  const spanOf = (operation: string) =>
+    withSampledSpan(operation, () => ({
+      kind: "client",
+      attributes: {
+        "db.system.name": "redis",
+        "db.operation.name": operation,
+        "server.address": hostname,
+        "server.port": port === "" ? 6_379 : Number(port)
+      }
+    }))
+
+  const withConnection = (
+    operation: string,
+    use: (connection: RedisConnection) => Effect.Effect<unknown, RedisError>
+  ) =>
     Effect.suspend(() => connection === undefined ? notConnected : use(connection)).pipe(
       Effect.tapError((error) =>
         Effect.sync(() => {
           if (error._tag === "RedisUnavailable") failures[error.reason]++
         })
-      )
+      ),
+      spanOf(operation)
     )
 
   return Redis.of({
     isConnected: Effect.sync(() => connection !== undefined),
-    send: (command) => withConnection((connection) => connection.send(command)),
+    send: (command) => withConnection(command[0] ?? "", (connection) => connection.send(command)),
     evaluate: (script, keys, args) =>
-      withConnection((connection) => {
+      withConnection("EVALSHA", (connection) => {
         const deadline = connection.now() + commandMillis
         const rest = [`${keys.length}`, ...keys, ...args]
         return connection.send(["EVALSHA", script.sha1, ...rest], deadline).pipe(

@@ -34,6 +34,7 @@ import * as ArtifactStoreFolder from "../storage/ArtifactStoreFolder.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import * as PlatformMetrics from "../telemetry/PlatformMetrics.ts"
 import { Prometheus } from "../telemetry/Prometheus.ts"
+import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import * as AdminKey from "./AdminKey.ts"
 import * as Messaging from "./Messaging.ts"
 import * as Migrate from "./Migrate.ts"
@@ -117,5 +118,6 @@ export const layer = Layer.merge(server, background).pipe(
   Layer.provide(Layer.merge(repositories, messaging)),
   Layer.provide(Protection.layer),
   Layer.provide(Prometheus.layer),
+  Layer.provide(RequestTraces.layer),
   Layer.provide(Migrate.layer)
 )

@@ -17,6 +17,7 @@ import * as PolicyText from "../../resilience/ratelimit/PolicyText.ts"
 import * as TrustedProxies from "../http/TrustedProxies.ts"
 import * as KafkaSettings from "./KafkaSettings.ts"
 import * as LimitSettings from "./LimitSettings.ts"
+import * as TelemetrySettings from "./TelemetrySettings.ts"
 
 /** What can be set: the name in the environment, and what is said of it to those who set it. */
 const names = {
@@ -57,7 +58,8 @@ const names = {
   plans: "MAAS_LIMIT_PLANS",
   trustedProxies: "MAAS_TRUSTED_PROXIES",
   logLevel: "LOG_LEVEL",
-  logFormat: "LOG_FORMAT"
+  logFormat: "LOG_FORMAT",
+  ...TelemetrySettings.names
 } as const
 
 type Name = keyof typeof names
@@ -134,7 +136,8 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
     purpose: "Proxies whose X-Forwarded-For is believed: how many, or their networks; header=forwarded"
   },
   logLevel: { fallback: "Info", purpose: "All, Trace, Debug, Info, Warn, Error, Fatal or None" },
-  logFormat: { fallback: "pretty on a terminal, else json", purpose: "pretty or json, one object a line" }
+  logFormat: { fallback: "pretty on a terminal, else json", purpose: "pretty or json, one object a line" },
+  ...TelemetrySettings.descriptions
 }
 
 const optional = <A>(config: Config.Config<A>) => Config.withDefault(config, undefined)
@@ -201,7 +204,8 @@ const configs = {
   plans: LimitSettings.plans(names.plans),
   trustedProxies: Config.withDefault(Config.schema(TrustedProxies.fromText, names.trustedProxies), TrustedProxies.none),
   logLevel: Config.withDefault(Config.LogLevel(names.logLevel), "Info"),
-  logFormat: optional(Config.Literals(["pretty", "json"], names.logFormat))
+  logFormat: optional(Config.Literals(["pretty", "json"], names.logFormat)),
+  ...TelemetrySettings.configs
 }
 
 /** Every mistake of the configuration, by the name of its setting. */
@@ -221,7 +225,8 @@ const secrets: Readonly<Record<string, string>> = {
   [names.databaseUrl]: descriptions.databaseUrl.purpose,
   [names.redisUrl]: descriptions.redisUrl.purpose,
   [names.kafkaSaslPassword]: descriptions.kafkaSaslPassword.purpose,
-  [names.internalSecret]: descriptions.internalSecret.purpose
+  [names.internalSecret]: descriptions.internalSecret.purpose,
+  [names.otlpHeaders]: descriptions.otlpHeaders.purpose
 }
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
@@ -327,5 +332,5 @@ const show = (value: unknown): string =>
 /** Every setting as a line: its name, what holds now, and what it is for; secrets hidden. */
 export const describe = (values: Values): ReadonlyArray<string> =>
   Object.entries(values).map(([key, value]) =>
-    `${names[key as Name].padEnd(26)} ${show(value).padEnd(24)} ${descriptions[key as Name].purpose}`
+    `${names[key as Name].padEnd(35)} ${show(value).padEnd(24)} ${descriptions[key as Name].purpose}`
   )
