@@ -12,8 +12,8 @@ const cacheSize = 1_000
 
 /** Tells from the secret of a request who calls. */
 export class Authenticator extends Context.Service<Authenticator, {
-  /** The caller whose key was found good lately: asks nobody. */
-  readonly recall: (secret: Redacted.Redacted) => Effect.Effect<Principal | undefined>
+  /** The caller whose key was found good lately: asks nobody. `now` in milliseconds since the epoch. */
+  readonly recall: (secret: Redacted.Redacted, now: number) => Principal | undefined
   /** Whether the key was found good before, and has not turned out otherwise since. */
   readonly wasGood: (secret: Redacted.Redacted) => Effect.Effect<boolean>
   /** Looks the key up. */
@@ -55,12 +55,21 @@ export class Authenticator extends Context.Service<Authenticator, {
       /** What can't be a key needs no database to be refused. */
       const isLikeAKey = (text: string) => text.startsWith("maas_") && text.length <= 200
 
-      const recall = Effect.fnUntraced(function*(secret: Redacted.Redacted) {
-        const text = Redacted.value(secret)
-        if (!isLikeAKey(text)) return undefined
-        const hit = believed.get(Hex.encode(digests.digest(text)))
-        return hit !== undefined && hit.until > (yield* Clock.currentTimeMillis) ? hit.principal : undefined
-      })
+      /** A secret that is asked about again and again is digested once. */
+      const cacheKeys = new WeakMap<Redacted.Redacted, string>()
+      const cacheKeyOf = (secret: Redacted.Redacted) => {
+        const known = cacheKeys.get(secret)
+        if (known !== undefined) return known
+        const made = Hex.encode(digests.digest(Redacted.value(secret)))
+        cacheKeys.set(secret, made)
+        return made
+      }
+
+      const recall = (secret: Redacted.Redacted, now: number) => {
+        if (!isLikeAKey(Redacted.value(secret))) return undefined
+        const hit = believed.get(cacheKeyOf(secret))
+        return hit !== undefined && hit.until > now ? hit.principal : undefined
+      }
 
       const authenticate = Effect.fnUntraced(function*(secret: Redacted.Redacted) {
         const text = Redacted.value(secret)

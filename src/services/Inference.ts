@@ -47,11 +47,17 @@ export class Inference extends Context.Service<Inference, {
       const runtime = yield* ModelRuntime
 
       return Inference.of({
-        infer: Effect.fnUntraced(function*(ref, choice, inputs) {
-          const deployment = yield* deployments.resolve(ref, choice)
-          const tensors = yield* Effect.fromResult(checkInputs(inputs, deployment.signature))
-          return { deployment, outputs: yield* protection.around(deployment, runtime.infer(deployment, tensors)) }
-        })
+        // Every call passes here: no generators
+        infer: (ref, choice, inputs) =>
+          Effect.flatMap(deployments.resolve(ref, choice), (deployment) =>
+            Effect.flatMap(
+              Effect.fromResult(checkInputs(inputs, deployment.signature)),
+              (tensors) =>
+                Effect.map(
+                  protection.around(deployment, runtime.infer(deployment, tensors)),
+                  (outputs): Answer => ({ deployment, outputs })
+                )
+            ))
       })
     })
   )

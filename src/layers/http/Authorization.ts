@@ -1,4 +1,4 @@
-import { Context, Effect, Layer, Redacted } from "effect"
+import { Clock, Context, Effect, Layer, Redacted } from "effect"
 import { HttpServerRequest } from "effect/http"
 import type { HttpServerResponse } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
@@ -22,22 +22,50 @@ const secretOf = (headers: RequestHeaders): Redacted.Redacted =>
     label: "API key"
   })
 
+/** What tells of a request who makes it. */
+export interface Asking {
+  readonly headers: RequestHeaders
+  /** The connection. */
+  readonly socket: object
+}
+
 /** Who makes a request, where that can be told without asking anybody. */
 export class KnownCaller extends Context.Service<KnownCaller, {
   /** Undefined for one that is not known, or may not do what asks for the scope: the general way says why. */
-  readonly of: (headers: RequestHeaders, scope: Scope) => Effect.Effect<Principal | undefined>
+  readonly of: (asking: Asking, scope: Scope) => Principal | undefined
 }>()("maas/layers/http/Authorization/KnownCaller") {}
 
-/** By keys that were lately found good. */
+/** The headers that carried a connection's last key, and the key. */
+interface LastSecret {
+  readonly apiKey: RequestHeaders[string]
+  readonly authorization: RequestHeaders[string]
+  readonly secret: Redacted.Redacted
+}
+
+/** By keys that were lately found good. Most connections send one key again and again, so each keeps its last. */
 const knownCaller = Layer.effect(
   KnownCaller,
-  Effect.map(Authenticator, (authenticator) => ({
-    of: (headers, scope) =>
-      Effect.map(
-        authenticator.recall(secretOf(headers)),
-        (principal) => principal?.may(scope) === true ? principal : undefined
-      )
-  }))
+  Effect.gen(function*() {
+    const authenticator = yield* Authenticator
+    const clock = yield* Clock.Clock
+    const last = new WeakMap<object, LastSecret>()
+
+    const secretFrom = ({ headers, socket }: Asking): Redacted.Redacted => {
+      const { authorization, "x-api-key": apiKey } = headers
+      const known = last.get(socket)
+      if (known !== undefined && known.apiKey === apiKey && known.authorization === authorization) return known.secret
+      const secret = secretOf(headers)
+      last.set(socket, { apiKey, authorization, secret })
+      return secret
+    }
+
+    return {
+      of: (asking, scope) => {
+        const principal = authenticator.recall(secretFrom(asking), clock.currentTimeMillisUnsafe())
+        return principal?.may(scope) === true ? principal : undefined
+      }
+    }
+  })
 )
 
 type Refusal = Unauthenticated | ScopeMissing | RateLimited | DependencyUnavailable
@@ -59,7 +87,7 @@ const make = Effect.gen(function*() {
   ) {
     const request = yield* HttpServerRequest.HttpServerRequest
     const secret = secretOf(request.headers)
-    const principal = (yield* authenticator.recall(secret)) ??
+    const principal = authenticator.recall(secret, yield* Clock.currentTimeMillis) ??
       (yield* Effect.catch(
         keys.authenticate(originOf(request), secret),
         (refusal) => refuse(request, refusal)

@@ -17,7 +17,7 @@ export const requestIdOf = (
   random: SecureRandom.SecureRandom["Service"]
 ): Effect.Effect<string> => {
   const given = headers["x-request-id"]
-  return isRequestId(given) ? Effect.succeed(given) : random.uuidV4()
+  return typeof given === "string" && isRequestId(given) ? Effect.succeed(given) : random.uuidV4()
 }
 
 /** What to say where no endpoint has said it: the builder and the router answer with a bare status. */

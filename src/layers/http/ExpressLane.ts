@@ -60,17 +60,15 @@ const isUsual = (headers: IncomingHttpHeaders): boolean =>
 
 const utf8 = new TextDecoder()
 
-const bodyOf = (request: IncomingMessage): Effect.Effect<string> =>
-  Effect.callback((resume) => {
-    const chunks: Array<Buffer> = []
-    request.on("data", (chunk: Buffer) => chunks.push(chunk))
-    request.on("end", () => {
-      const [first, ...others] = chunks
-      resume(Effect.succeed(
-        first === undefined ? "" : utf8.decode(others.length === 0 ? first : Buffer.concat(chunks))
-      ))
-    })
+/** Reads the body, then goes on: a fiber that began before would have to wait, which costs more than the reading. */
+const readBody = (request: IncomingMessage, then: (body: string) => void): void => {
+  const chunks: Array<Buffer> = []
+  request.on("data", (chunk: Buffer) => chunks.push(chunk))
+  request.on("end", () => {
+    const [first, ...others] = chunks
+    then(first === undefined ? "" : utf8.decode(others.length === 0 ? first : Buffer.concat(chunks)))
   })
+}
 
 type Count = NonNullable<ReturnType<RequestCounter["Service"]["of"]>>
 
@@ -79,9 +77,12 @@ interface Answered {
   readonly fields: HeaderFields.Fields
 }
 
+/** The work of a request, once its body has been read. */
+type Work = (body: string) => Effect.Effect<Answered, unknown>
+
 interface Lane {
-  /** The work of a request; undefined for one that is not this lane's. */
-  readonly begin: (request: IncomingMessage) => Effect.Effect<Answered, unknown> | undefined
+  /** Undefined for a request that is not this lane's. */
+  readonly begin: (request: IncomingMessage) => Work | undefined
   readonly path: string
 }
 
@@ -101,47 +102,50 @@ const make = Effect.gen(function*() {
 
   const open = <Params, E>({ endpoint, match, answer }: LaneCall<Params, E>) => {
     const scope = Context.get(endpoint.annotations, RequiredScope)
-    const failed = new WeakMap<object, Exit.Exit<string, E>>()
+    /** What came out for those that go the general way now, whose body is read already. */
+    const failed = new WeakMap<object, Effect.Effect<string, E>>()
     const count = counter.of(Context.get(endpoint.annotations, CountedAs))
 
-    const answered = (request: IncomingMessage, params: Params, caller: Principal) =>
-      Effect.flatMap(bodyOf(request), (body) =>
-        Effect.onExit(
-          answer(params, body, caller),
-          (exit) => Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => failed.set(request, exit))
-        ))
-
-    const unlimited = (request: IncomingMessage, params: Params, caller: Principal): Effect.Effect<Answered, unknown> =>
-      Effect.map(answered(request, params, caller), (text) => ({ text, fields: noFields }))
-
-    /** The fields of the limit are told; what fails was counted, and is not counted again on its general way. */
-    const limited = (count: Count) =>
-    (
-      request: IncomingMessage,
-      params: Params,
-      caller: Principal
-    ): Effect.Effect<Answered, unknown> =>
-      Effect.flatMap(count({ headers: request.headers, remote: request.socket.remoteAddress }, caller), (decision) => {
-        if (decision === undefined) return unlimited(request, params, caller)
-        if (decision._tag === "Allowed") {
-          return answered(request, params, caller).pipe(
-            Effect.map((text) => ({ text, fields: HeaderFields.ofQuotas(decision.quotas) })),
-            Effect.onError(() => Effect.sync(() => counter.keep(request, decision)))
-          )
-        }
-        counter.keep(request, decision)
-        return elsewhere
+    const answered = (request: IncomingMessage, answer: Effect.Effect<string, E>, fields: HeaderFields.Fields) =>
+      Effect.onExitPrimitive(Effect.map(answer, (text): Answered => ({ text, fields })), (exit) => {
+        if (Exit.isFailure(exit)) failed.set(request, Effect.failCause(exit.cause))
+        return undefined
       })
 
-    const work = count === undefined ? unlimited : limited(count)
+    /** The fields of the limit are told; what fails was counted, and is not counted again on its general way. */
+    const limited = (
+      count: Count,
+      request: IncomingMessage,
+      answer: Effect.Effect<string, E>,
+      caller: Principal
+    ): Effect.Effect<Answered, unknown> =>
+      Effect.flatMap(
+        count({ headers: request.headers, remote: request.socket.remoteAddress }, caller),
+        (decision): Effect.Effect<Answered, unknown> => {
+          if (decision === undefined) return answered(request, answer, noFields)
+          if (decision._tag === "Allowed") {
+            return Effect.onError(
+              answered(request, answer, HeaderFields.ofQuotas(decision.quotas)),
+              () => Effect.sync(() => counter.keep(request, decision))
+            )
+          }
+          counter.keep(request, decision)
+          return elsewhere
+        }
+      )
 
     const begin: Lane["begin"] = (request) => {
       const params = match(request.url ?? "")
-      if (params === undefined) return undefined
-      return Effect.flatMap(
-        known.of(request.headers, scope),
-        (caller): Effect.Effect<Answered, unknown> => caller === undefined ? elsewhere : work(request, params, caller)
-      )
+      const caller = params === undefined ? undefined : known.of(request, scope)
+      if (params === undefined || caller === undefined) return undefined
+      return (body) => {
+        const answering = Effect.suspend(() => answer(params, body, caller))
+        if (count === undefined) return answered(request, answering, noFields)
+        return Effect.onError(
+          limited(count, request, answering, caller),
+          () => Effect.sync(() => failed.has(request) || failed.set(request, answering))
+        )
+      }
     }
     lanes.push({ begin, path: endpoint.path })
     return (request: HttpServerRequest.HttpServerRequest, params: Params) =>
@@ -167,7 +171,7 @@ const make = Effect.gen(function*() {
   }
 
   const run = (
-    work: Effect.Effect<Answered, unknown>,
+    work: Work,
     { path, url }: { readonly path: string; readonly url: string },
     request: IncomingMessage,
     response: ServerResponse,
@@ -177,35 +181,41 @@ const make = Effect.gen(function*() {
     const started = clock.monotonicTimeNanosUnsafe()
     metrics.requestStarted()
     const span = traces.begin({ method: "POST", url, headers: request.headers })
-    const answered = Effect.flatMap(
-      requestIdOf(request.headers, random),
-      (id) =>
-        Effect.map(work, ({ text, fields }) => {
-          response.writeHead(200, {
-            ...fields,
-            "content-type": "application/json",
-            "content-length": Buffer.byteLength(text),
-            "x-request-id": id
-          })
-          response.end(text)
-        })
-    )
     const fork = Effect.runForkWith(Context.add(context, Tracer.ParentSpan, span))
-    const fiber = Fiber.runIn(fork(answered), scope)
+    let fiber: Fiber.Fiber<unknown, unknown> | undefined
     response.on("close", () => {
-      if (!response.writableEnded) fiber.interruptUnsafe()
-    })
-    fiber.addObserver((exit) => {
-      metrics.requestEnded()
-      if (Exit.isSuccess(exit)) {
-        metrics.observe("POST", path, 200, Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9)
-        traces.answered(span, { route: path, status: 200 })
-      } else if (response.destroyed) {
+      if (fiber === undefined) {
+        metrics.requestEnded()
         traces.abandoned(span)
-      } else {
-        traces.keep(request, span)
-        general(request, response)
-      }
+      } else if (!response.writableEnded) fiber.interruptUnsafe()
+    })
+    readBody(request, (body) => {
+      const answered = Effect.flatMap(
+        work(body),
+        ({ text, fields }) =>
+          Effect.map(requestIdOf(request.headers, random), (id) => {
+            response.writeHead(200, {
+              ...fields,
+              "content-type": "application/json",
+              "content-length": Buffer.byteLength(text),
+              "x-request-id": id
+            })
+            response.end(text)
+          })
+      )
+      fiber = Fiber.runIn(fork(answered), scope)
+      fiber.addObserver((exit) => {
+        metrics.requestEnded()
+        if (Exit.isSuccess(exit)) {
+          metrics.observe("POST", path, 200, Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9)
+          traces.answered(span, { route: path, status: 200 })
+        } else if (response.destroyed) {
+          traces.abandoned(span)
+        } else {
+          traces.keep(request, span)
+          general(request, response)
+        }
+      })
     })
   }
 

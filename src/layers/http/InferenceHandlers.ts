@@ -1,15 +1,17 @@
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { InferenceApi, InferenceRequest } from "../../api/InferenceApi.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
+import { ModelRef } from "../../api/Parameters.ts"
 import type { VersionChoice } from "../../services/Deployments.ts"
 import { Inference } from "../../services/Inference.ts"
 import { ExpressLane } from "./ExpressLane.ts"
 import { fingerprint, jsonAnswer, makeIdempotent } from "./IdempotentAnswer.ts"
 import { inferenceBody } from "./JsonBody.ts"
+import { isPlainInference } from "./PlainRequest.ts"
 import { outputsJson } from "./TensorAnswer.ts"
 
-const readBody = inferenceBody(InferenceRequest)
+const readBody = inferenceBody(InferenceRequest, isPlainInference(Schema.is(ModelRef)))
 
 const choiceOf = ({ version, alias }: typeof InferenceRequest.Type): VersionChoice =>
   version !== undefined
@@ -28,13 +30,15 @@ export const layer = HttpApiBuilder.group(
     const inference = yield* Inference
     const lane = yield* ExpressLane
 
-    const answer = Effect.fnUntraced(function*(text: string) {
-      const body = yield* readBody(text)
-      const { deployment, outputs } = yield* inference.infer(body.model, choiceOf(body), body.inputs)
-      return `{"model":${JSON.stringify(deployment.model)},"version":${deployment.version},"outputs":${
-        outputsJson(outputs)
-      }}`
-    })
+    const answer = (text: string) =>
+      Effect.flatMap(readBody(text), (body) =>
+        Effect.map(
+          inference.infer(body.model, choiceOf(body), body.inputs),
+          ({ deployment, outputs }) =>
+            `{"model":${JSON.stringify(deployment.model)},"version":${deployment.version},"outputs":${
+              outputsJson(outputs)
+            }}`
+        ))
 
     const once = lane.open({
       endpoint: infer,

@@ -8,8 +8,11 @@ const refuse = (message: string) => new InvalidRequest({ mistakes: [{ path: "", 
 /** An element that JSON.parse would round: an integer of 16 digits or more. */
 const longInteger = /[[,:\s]-?[0-9]{16,}\s*[,\]}]/
 
-/** Decodes the body of an inference request, with every 64-bit integer exact. */
-export const inferenceBody = <A>(schema: Schema.Decoder<A>) => {
+/**
+ * Decodes the body of an inference request, with every 64-bit integer exact. `isPlain` knows bodies that the schema would
+ * take as they are.
+ */
+export const inferenceBody = <A>(schema: Schema.Decoder<A>, isPlain: (json: unknown) => json is A) => {
   const decode = Schema.decodeUnknownEffect(schema, { errors: "all", onExcessProperty: "error" })
   return (text: string): Effect.Effect<A, InvalidRequest> => {
     let json: unknown
@@ -18,6 +21,6 @@ export const inferenceBody = <A>(schema: Schema.Decoder<A>) => {
     } catch {
       return Effect.fail(refuse(text === "" ? "expected a JSON body, got none" : "expected a valid JSON body"))
     }
-    return invalidPayload(decode(json))
+    return isPlain(json) ? Effect.succeed(json) : invalidPayload(decode(json))
   }
 }

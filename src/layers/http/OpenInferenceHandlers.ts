@@ -13,9 +13,10 @@ import { ModelRepository } from "../../services/ModelRepository.ts"
 import type { Deployment } from "../../services/ModelRuntime.ts"
 import { ExpressLane } from "./ExpressLane.ts"
 import { inferenceBody } from "./JsonBody.ts"
+import { isPlainOpenInference } from "./PlainRequest.ts"
 import { outputsJson } from "./TensorAnswer.ts"
 
-const readBody = inferenceBody(OpenInferenceRequest)
+const readBody = inferenceBody(OpenInferenceRequest, isPlainOpenInference)
 const latest: VersionChoice = { _tag: "latest" }
 const number = (version: number): VersionChoice => ({ _tag: "number", version })
 
@@ -79,19 +80,19 @@ export const layer = HttpApiBuilder.group(
     const resolve = (model: string, choice: VersionChoice) =>
       Effect.catchTag(deployments.resolve(model, choice), "AliasNotFound", Effect.die)
 
-    const answer = Effect.fnUntraced(function*({ model, choice }: Asked, text: string) {
-      const body = yield* readBody(text)
-      const { deployment, outputs } = yield* Effect.catchTag(
-        inference.infer(model, choice, body.inputs),
-        "AliasNotFound",
-        Effect.die
-      )
-      const selected = yield* selectOutputs(body.outputs, outputs)
-      const id = body.id === undefined ? "" : `"id":${JSON.stringify(body.id)},`
-      return `{"model_name":${
-        JSON.stringify(deployment.model)
-      },"model_version":"${deployment.version}",${id}"outputs":${outputsJson(selected)}}`
-    })
+    const answer = ({ model, choice }: Asked, text: string) =>
+      Effect.flatMap(readBody(text), (body) =>
+        inference.infer(model, choice, body.inputs).pipe(
+          Effect.catchTag("AliasNotFound", Effect.die),
+          Effect.flatMap(({ deployment, outputs }) =>
+            Effect.map(selectOutputs(body.outputs, outputs), (selected) => {
+              const id = body.id === undefined ? "" : `"id":${JSON.stringify(body.id)},`
+              return `{"model_name":${
+                JSON.stringify(deployment.model)
+              },"model_version":"${deployment.version}",${id}"outputs":${outputsJson(selected)}}`
+            })
+          )
+        ))
     const infer = lane.open({ endpoint: endpoints.infer, match: latestAt, answer })
     const versionInfer = lane.open({ endpoint: endpoints.versionInfer, match: versionAt, answer })
 

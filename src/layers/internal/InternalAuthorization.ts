@@ -36,11 +36,10 @@ const make = Effect.map(needed("internalSecret"), (secret) => {
   return Context.make(Authorization, Authorization.of(schemes)).pipe(
     Context.add(OpenInferenceAuthorization, OpenInferenceAuthorization.of(schemes)),
     Context.add(KnownCaller, {
-      of: (headers, scope) =>
-        Effect.sync(() => {
-          const caller = callerOf(headers)
-          return caller?.may(scope) === true ? caller : undefined
-        })
+      of: ({ headers }, scope) => {
+        const caller = callerOf(headers)
+        return caller?.may(scope) === true ? caller : undefined
+      }
     }),
     Context.add(
       InternalAuthorization,

@@ -55,6 +55,8 @@ export class RunnerProcess {
   readonly #ended = Deferred.makeUnsafe<RunnerDeath>()
   readonly #busy = Latch.makeUnsafe(false)
   #headSince = 0
+  #lastHeader = ""
+  #lastReply: Option.Option<RunnerReply> = Option.none()
   #corked = false
   #output = ""
   #killed: RunnerDeath | undefined
@@ -183,8 +185,17 @@ export class RunnerProcess {
     )
   }
 
+  /** Most answers of a model have one shape, hence one header, which is decoded once. */
+  #decoded(header: string): Option.Option<RunnerReply> {
+    if (header !== this.#lastHeader) {
+      this.#lastReply = decodeReply(header)
+      this.#lastHeader = header
+    }
+    return this.#lastReply
+  }
+
   #receive(header: string, body: Uint8Array): void {
-    const reply = decodeReply(header)
+    const reply = this.#decoded(header)
     const exchange = this.#exchanges.shift()
     if (exchange === undefined || Option.isNone(reply)) return this.#broken()
     this.#headSince = this.now()
