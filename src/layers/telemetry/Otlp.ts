@@ -1,17 +1,13 @@
 /** Where telemetry goes, and what it says of this process. */
-import {
-  ATTR_SERVICE_NAME,
-  ATTR_SERVICE_VERSION,
-  ATTR_TELEMETRY_SDK_LANGUAGE,
-  ATTR_TELEMETRY_SDK_NAME,
-  TELEMETRY_SDK_LANGUAGE_VALUE_NODEJS
-} from "@opentelemetry/semantic-conventions"
 import { Duration, Effect, Redacted } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Settings } from "../settings/Settings.ts"
 
 /** How long the last spans and logs may take to be sent when the program ends. */
 export const flushWithin = Duration.seconds(3)
+
+/** How long log lines wait for others to be sent with. */
+export const logDelay = Duration.seconds(1)
 
 export type Signal = "traces" | "logs"
 
@@ -40,12 +36,12 @@ export const resourceAttributes = Effect.gen(function*() {
   const { resourceAttributes, role, serviceName } = yield* Settings
   const random = yield* SecureRandom.SecureRandom
   return {
-    [ATTR_TELEMETRY_SDK_NAME]: "@effect/opentelemetry",
-    [ATTR_TELEMETRY_SDK_LANGUAGE]: TELEMETRY_SDK_LANGUAGE_VALUE_NODEJS,
-    [ATTR_SERVICE_VERSION]: "0.1.0",
+    "telemetry.sdk.name": "@effect/opentelemetry",
+    "telemetry.sdk.language": "nodejs",
+    "service.version": "0.1.0",
     "service.instance.id": yield* random.uuidV4(),
-    [ATTR_SERVICE_NAME]: role === "all" ? "maas" : `maas-${role}`,
+    "service.name": role === "all" ? "maas" : `maas-${role}`,
     ...resourceAttributes.values,
-    ...(serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: serviceName })
+    ...(serviceName === undefined ? {} : { "service.name": serviceName })
   }
 })
