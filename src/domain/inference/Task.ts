@@ -7,16 +7,40 @@ export type TaskId = typeof TaskId.Type
 export const TaskState = Schema.Literals(["queued", "running", "succeeded", "failed", "cancelled", "expired"])
 export type TaskState = typeof TaskState.Type
 
-/** One asynchronous inference. */
-export class Task extends Schema.Class<Task>("maas/domain/Task")({
+/** Why a task failed: a stable `code`, and what to say about it. */
+export const TaskError = Schema.Struct({ code: Schema.String, message: Schema.String })
+export type TaskError = typeof TaskError.Type
+
+const fields = {
   id: TaskId,
   model: Schema.String,
   version: VersionNumber,
   state: TaskState,
-  result: Schema.NullOr(Schema.Unknown),
-  error: Schema.NullOr(Schema.Struct({ code: Schema.String, message: Schema.String })),
+  error: Schema.NullOr(TaskError),
   createdAt: Schema.DateTimeUtcFromString,
   startedAt: Schema.NullOr(Schema.DateTimeUtcFromString),
   endedAt: Schema.NullOr(Schema.DateTimeUtcFromString),
+  /** Until it ends, by when it must have; from then on, when it is forgotten together with its result. */
   expiresAt: Schema.DateTimeUtcFromString
-}) {}
+}
+
+/** A task as lists show it: without its result, which may be large. */
+export const TaskSummary = Schema.Struct(fields).annotate({ identifier: "TaskSummary" })
+export type TaskSummary = typeof TaskSummary.Type
+
+/** One asynchronous inference; the result is what the synchronous one would have answered. */
+export class Task extends Schema.Class<Task>("maas/domain/Task")({ ...fields, result: Schema.NullOr(Schema.Unknown) }) {}
+
+const encodeSummary = Schema.encodeSync(TaskSummary)
+
+/**
+ * The JSON text of a task with its outputs, themselves JSON text: numbers in them may have more digits than a number of
+ * this language.
+ */
+export const taskJson = (task: TaskSummary, outputs: string | null): string => {
+  const text = JSON.stringify(encodeSummary(task))
+  const result = outputs === null
+    ? "null"
+    : `{"model":${JSON.stringify(task.model)},"version":${task.version},"outputs":${outputs}}`
+  return `${text.slice(0, -1)},"result":${result}}`
+}

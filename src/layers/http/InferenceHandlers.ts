@@ -3,13 +3,13 @@ import { HttpApiBuilder } from "effect/http-api"
 import { InferenceApi, InferenceRequest } from "../../api/InferenceApi.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
 import { ModelRef } from "../../api/Parameters.ts"
+import { outputsJson } from "../../domain/inference/OutputsJson.ts"
 import type { VersionChoice } from "../../services/Deployments.ts"
 import { Inference } from "../../services/Inference.ts"
 import { ExpressLane } from "./ExpressLane.ts"
 import { fingerprint, jsonAnswer, makeIdempotent } from "./IdempotentAnswer.ts"
 import { inferenceBody } from "./JsonBody.ts"
 import { isPlainInference } from "./PlainRequest.ts"
-import { outputsJson } from "./TensorAnswer.ts"
 
 const readBody = inferenceBody(InferenceRequest, isPlainInference(Schema.is(ModelRef)))
 

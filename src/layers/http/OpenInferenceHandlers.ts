@@ -5,6 +5,7 @@ import { OpenInferenceApi, OpenInferenceRequest } from "../../api/OpenInferenceA
 import { InvalidTensors } from "../../domain/inference/InferenceErrors.ts"
 import type { Tensor } from "../../domain/inference/Tensor.ts"
 import { VersionNumber } from "../../domain/model/Version.ts"
+import { outputsJson } from "../../domain/inference/OutputsJson.ts"
 import type { VersionChoice } from "../../services/Deployments.ts"
 import { Deployments } from "../../services/Deployments.ts"
 import { Inference } from "../../services/Inference.ts"
@@ -14,7 +15,6 @@ import type { Deployment } from "../../services/ModelRuntime.ts"
 import { ExpressLane } from "./ExpressLane.ts"
 import { inferenceBody } from "./JsonBody.ts"
 import { isPlainOpenInference } from "./PlainRequest.ts"
-import { outputsJson } from "./TensorAnswer.ts"
 
 const readBody = inferenceBody(OpenInferenceRequest, isPlainOpenInference)
 const latest: VersionChoice = { _tag: "latest" }

@@ -6,6 +6,7 @@ import presence from "./messaging/migrations/0004_member_presence.ts"
 import registry from "./migrations/0001_create_registry.ts"
 import access from "./migrations/0002_create_access.ts"
 import keyPlans from "./migrations/0006_add_key_plans.ts"
+import tasks from "./migrations/0010_create_tasks.ts"
 import sagas from "./saga/migrations/0001_sagas.ts"
 
 /** The tables in the order in which they came to be: numbers here are for ever. */
@@ -18,6 +19,7 @@ export const layer = PgMigrator.layer({
     "0005_create_inbox": inbox,
     "0006_add_key_plans": keyPlans,
     "0007_add_member_presence": presence,
+    "0010_create_tasks": tasks,
     "0011_create_sagas": sagas
   }),
   table: "maas_migrations"

@@ -1,5 +1,5 @@
-import type { Tensor } from "../../domain/inference/Tensor.ts"
-import { encodeData } from "../../domain/inference/TensorJson.ts"
+import type { Tensor } from "./Tensor.ts"
+import { encodeData } from "./TensorJson.ts"
 
 /** Output tensors as JSON text; their data is written straight from the bytes, 64-bit integers in full. */
 export const outputsJson = (outputs: ReadonlyArray<Tensor>): string =>
