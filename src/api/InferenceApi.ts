@@ -1,5 +1,6 @@
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { taskFields } from "../domain/inference/Task.ts"
 import { AliasName } from "../domain/model/Model.ts"
 import { VersionNumber } from "../domain/model/Version.ts"
 import { Authorization, RequestCheck, RequiredScope } from "./Authorization.ts"
@@ -31,7 +32,9 @@ export const InferenceRequest = Schema.Struct({
   version: Schema.optionalKey(VersionNumber),
   alias: Schema.optionalKey(AliasName),
   inputs: Schema.Array(InputTensor).check(Schema.isMaxLength(1_000)),
-  parameters: Schema.optionalKey(Parameters)
+  parameters: Schema.optionalKey(Parameters),
+  /** In seconds, for a task: when it has not ended by then, it ends as `expired`. */
+  expiresIn: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 31_536_000 })))
 }).check(
   Schema.makeFilter((request) =>
     "version" in request && "alias" in request ? "either a version or an alias, not both" : undefined
@@ -44,10 +47,19 @@ export const InferenceAnswer = Schema.Struct({
   outputs: Schema.Array(OutputTensor)
 }).annotate({ identifier: "InferenceAnswer" })
 
+/** An asynchronous inference; `result` is what the synchronous one would have answered. */
+export const TaskView = Schema.Struct({ ...taskFields, result: Schema.NullOr(InferenceAnswer) }).annotate({
+  identifier: "Task"
+})
+
 const infer = HttpApiEndpoint.post("infer", "/", {
-  headers: idempotencyHeader,
+  headers: {
+    ...idempotencyHeader,
+    /** RFC 7240: `respond-async`, `wait=5`. */
+    prefer: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(1_000)))
+  },
   payload: InferenceRequest,
-  success: InferenceAnswer,
+  success: [Schema.Union([InferenceAnswer, TaskView]), TaskView.pipe(HttpApiSchema.status(202))],
   error: [
     Problems.modelNotFound,
     Problems.versionNotFound,
@@ -59,9 +71,13 @@ const infer = HttpApiEndpoint.post("infer", "/", {
     Problems.modelCrashed,
     Problems.modelCircuitOpen,
     Problems.modelOverloaded,
+    Problems.tooManyTasks,
     ...Problems.idempotency
   ]
-}).annotate(RequiredScope, "inference").annotate(CountedAs, "inference")
+}).annotate(RequiredScope, "inference").annotate(CountedAs, "inference").annotate(
+  OpenApi.Description,
+  "Lets a model answer. With `Prefer: respond-async` the answer is 202 with a task and its Location; `wait=5` waits that long first, and answers 200 with the task if it has ended by then."
+)
 
 export class InferenceApi extends HttpApiGroup.make("inference")
   .add(infer)

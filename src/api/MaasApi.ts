@@ -6,6 +6,7 @@ import { LimitsApi } from "./LimitsApi.ts"
 import { ModelsApi } from "./ModelsApi.ts"
 import { OpenInferenceApi, OpenInferenceServerApi } from "./OpenInferenceApi.ts"
 import { OperationsApi } from "./OperationsApi.ts"
+import { TasksApi } from "./TasksApi.ts"
 import { VersionsApi } from "./VersionsApi.ts"
 
 /** The public API. */
@@ -14,6 +15,7 @@ export class MaasApi extends HttpApi.make("maas")
     ModelsApi,
     VersionsApi,
     InferenceApi,
+    TasksApi,
     OpenInferenceApi,
     OpenInferenceServerApi,
     KeysApi,

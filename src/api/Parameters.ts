@@ -19,3 +19,10 @@ export const modelPage = page(ModelId)
 export const versionPage = page(VersionNumber)
 
 export const idempotencyHeader = { "idempotency-key": Schema.optionalKey(IdempotencyKey) }
+
+/** From where a client resumes a stream of Server-Sent Events. */
+export const lastEventId = {
+  "last-event-id": Schema.optionalKey(
+    Schema.String.check(Schema.isPattern(/^[0-9]{1,18}$/, { expected: "an id that this stream sent" }))
+  )
+}

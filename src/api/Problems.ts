@@ -5,6 +5,7 @@ import { ScopeMissing, Unauthenticated } from "../domain/access/Principal.ts"
 import { RateLimited } from "../domain/access/RateLimit.ts"
 import { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import * as Inference from "../domain/inference/InferenceErrors.ts"
+import * as Tasks from "../domain/inference/TaskErrors.ts"
 import * as Models from "../domain/model/ModelErrors.ts"
 import { CircuitNotFound, LimitNotFound } from "../domain/protection/ProtectionErrors.ts"
 import { problem } from "./Problem.ts"
@@ -92,5 +93,13 @@ export const modelCircuitOpen = problem(Inference.ModelCircuitOpen, {
 export const modelOverloaded = problem(Inference.ModelOverloaded, {
   status: 503,
   title: "Model overloaded",
+  retryAfterSeconds: ({ retryAfterSeconds }) => retryAfterSeconds
+})
+
+export const taskNotFound = problem(Tasks.TaskNotFound, { status: 404, title: "No such task" })
+export const taskEnded = problem(Tasks.TaskEnded, { status: 409, title: "Task ended" })
+export const tooManyTasks = problem(Tasks.TooManyTasks, {
+  status: 429,
+  title: "Too many tasks",
   retryAfterSeconds: ({ retryAfterSeconds }) => retryAfterSeconds
 })

@@ -2,7 +2,7 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { pageOf } from "../domain/paging/Cursor.ts"
 import { Authorization, RequestCheck, RequiredScope } from "./Authorization.ts"
-import { idempotencyHeader, modelPath, versionPage, versionPath } from "./Parameters.ts"
+import { idempotencyHeader, lastEventId, modelPath, versionPage, versionPath } from "./Parameters.ts"
 import * as Problems from "./Problems.ts"
 import { CountedAs, RateLimits } from "./RateLimits.ts"
 import { VersionProgress, VersionView } from "./Views.ts"
@@ -70,11 +70,7 @@ const download = HttpApiEndpoint.get("download", "/:version/artifact", {
 
 const events = HttpApiEndpoint.get("events", "/:version/events", {
   params: versionPath,
-  headers: {
-    "last-event-id": Schema.optionalKey(
-      Schema.String.check(Schema.isPattern(/^[0-9]{1,18}$/, { expected: "an id that this stream sent" }))
-    )
-  },
+  headers: lastEventId,
   success: HttpApiSchema.StreamSse({ data: VersionProgress }),
   error: missing
 }).annotate(RequiredScope, "models:read").annotate(CountedAs, "models-read").annotate(

@@ -24,34 +24,38 @@ export class TaskEvents extends Context.Service<TaskEvents, {
       const random = yield* SecureRandom.SecureRandom
 
       return TaskEvents.of({
-        publish: Effect.fn("publish_event")(function*({ id: task, key, modelId, model, version, progress }, occurredAt) {
-          const id = EventId.make(yield* random.uuidV7())
-          const type = `task.${progress.state}`
-          const payload = yield* Effect.orDie(encode({
-            id,
-            type,
-            version: 1,
-            occurredAt,
-            modelId,
-            data: {
-              task,
-              key,
-              model,
-              modelVersion: version,
-              attempt: "attempt" in progress ? progress.attempt : 0,
-              ...("error" in progress ? { error: progress.error } : {})
-            }
-          }))
-          const headers = { "event-type": type, "content-type": "application/json" }
-          yield* outbox.append([{ id, topic: inferenceTasksTopic, key: task, headers, payload }]).pipe(Effect.catchTags({
-            OutboxUnavailable: (error) =>
-              Effect.andThen(
-                Effect.logWarning("The outbox is unavailable", error),
-                new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: usualOutageSeconds })
-              ),
-            RecordTooLarge: Effect.die
-          }))
-        })
+        publish: Effect.fn("publish_event")(
+          function*({ id: task, key, modelId, model, version, progress }, occurredAt) {
+            const id = EventId.make(yield* random.uuidV7())
+            const type = `task.${progress.state}`
+            const payload = yield* Effect.orDie(encode({
+              id,
+              type,
+              version: 1,
+              occurredAt,
+              modelId,
+              data: {
+                task,
+                key,
+                model,
+                modelVersion: version,
+                attempt: "attempt" in progress ? progress.attempt : 0,
+                ...("error" in progress ? { error: progress.error } : {})
+              }
+            }))
+            const headers = { "event-type": type, "content-type": "application/json" }
+            yield* outbox.append([{ id, topic: inferenceTasksTopic, key: task, headers, payload }]).pipe(
+              Effect.catchTags({
+                OutboxUnavailable: (error) =>
+                  Effect.andThen(
+                    Effect.logWarning("The outbox is unavailable", error),
+                    new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: usualOutageSeconds })
+                  ),
+                RecordTooLarge: Effect.die
+              })
+            )
+          }
+        )
       })
     })
   )

@@ -1,10 +1,10 @@
 import { Context, Effect, Layer, Result, Schedule } from "effect"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import type { ModelCircuitOpen, ModelOverloaded } from "../domain/inference/InferenceErrors.ts"
+import { outputsJson } from "../domain/inference/OutputsJson.ts"
 import type { TaskId } from "../domain/inference/Task.ts"
 import type { TaskMove } from "../domain/inference/TaskLifecycle.ts"
 import type { Tensor } from "../domain/inference/Tensor.ts"
-import { outputsJson } from "../domain/inference/OutputsJson.ts"
 import { Deployments } from "./Deployments.ts"
 import { Inference } from "./Inference.ts"
 import { TaskChanges } from "./TaskChanges.ts"
@@ -117,8 +117,9 @@ export class TaskRunner extends Context.Service<TaskRunner, {
   )
 }
 
+/** Text that a model had a part in may hold what a database can't. */
 const failed = (attempt: number, code: string, { message }: { readonly message: string }): TaskMove => ({
   _tag: "fail",
   attempt,
-  error: { code, message }
+  error: { code, message: message.replaceAll("\0", "").toWellFormed() }
 })

@@ -11,7 +11,8 @@ export type TaskState = typeof TaskState.Type
 export const TaskError = Schema.Struct({ code: Schema.String, message: Schema.String })
 export type TaskError = typeof TaskError.Type
 
-const fields = {
+/** What is told of a task, but for its result. */
+export const taskFields = {
   id: TaskId,
   model: Schema.String,
   version: VersionNumber,
@@ -25,11 +26,8 @@ const fields = {
 }
 
 /** A task as lists show it: without its result, which may be large. */
-export const TaskSummary = Schema.Struct(fields).annotate({ identifier: "TaskSummary" })
+export const TaskSummary = Schema.Struct(taskFields).annotate({ identifier: "TaskSummary" })
 export type TaskSummary = typeof TaskSummary.Type
-
-/** One asynchronous inference; the result is what the synchronous one would have answered. */
-export class Task extends Schema.Class<Task>("maas/domain/Task")({ ...fields, result: Schema.NullOr(Schema.Unknown) }) {}
 
 const encodeSummary = Schema.encodeSync(TaskSummary)
 

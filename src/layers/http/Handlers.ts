@@ -7,9 +7,15 @@ import * as LimitsHandlers from "./LimitsHandlers.ts"
 import * as ModelsHandlers from "./ModelsHandlers.ts"
 import * as OpenInferenceHandlers from "./OpenInferenceHandlers.ts"
 import * as OperationsHandlers from "./OperationsHandlers.ts"
+import * as TasksHandlers from "./TasksHandlers.ts"
 import * as VersionsHandlers from "./VersionsHandlers.ts"
 
-export const registry = Layer.mergeAll(ModelsHandlers.layer, VersionsHandlers.layer, KeysHandlers.layer)
+export const registry = Layer.mergeAll(
+  ModelsHandlers.layer,
+  VersionsHandlers.layer,
+  KeysHandlers.layer,
+  TasksHandlers.layer
+)
 
 export const runtime = Layer.merge(InferenceHandlers.layer, OpenInferenceHandlers.layer)
 

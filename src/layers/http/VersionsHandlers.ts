@@ -1,4 +1,4 @@
-import { Duration, Effect, Schema, Stream } from "effect"
+import { Effect, Schema, Stream } from "effect"
 import type { Multipart } from "effect/http"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
@@ -16,9 +16,8 @@ import { answerOf, fingerprint, makeIdempotent } from "./IdempotentAnswer.ts"
 import { readForm } from "./Multipart.ts"
 import { makePage } from "./Pages.ts"
 import { patienceOf, rangeOf, sha256Of } from "./Preconditions.ts"
+import { eventStream } from "./ServerSentEvents.ts"
 import { toVersionView } from "./VersionView.ts"
-
-const keepAliveEvery = Duration.seconds(15)
 
 const created = answerOf(VersionView, 201)
 const withLocation = (record: VersionRecord) =>
@@ -30,9 +29,11 @@ const isForm = (payload: object | null): payload is Form => Stream.isStream(payl
 const page = makePage(Schema.encodeEffect(cursorOf(VersionNumber)))
 
 const encodeProgress = Schema.encodeSync(Schema.fromJsonString(VersionProgress))
-/** https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation */
-const toServerSentEvent = ({ model, version }: VersionRecord) => ({ seq, status, failure, at }: HistoryEntry) =>
-  `id: ${seq}\nevent: ${status}\ndata: ${encodeProgress({ model, version, status, error: failure, at })}\n\n`
+const toServerSentEvent = ({ model, version }: VersionRecord) => ({ seq, status, failure, at }: HistoryEntry) => ({
+  id: seq,
+  event: status,
+  data: encodeProgress({ model, version, status, error: failure, at })
+})
 
 export const layer = HttpApiBuilder.group(
   MaasApi,
@@ -85,12 +86,7 @@ export const layer = HttpApiBuilder.group(
 
     const events = Effect.fnUntraced(function*(model: string, version: VersionNumber, after: string | undefined) {
       const record = yield* versions.get(model, version)
-      const news = versions.follow(record, BigInt(after ?? "0")).pipe(Stream.map(toServerSentEvent(record)))
-      const keepAlive = Stream.tick(keepAliveEvery).pipe(Stream.map(() => ": keep-alive\n\n"))
-      return HttpServerResponse.stream(
-        Stream.merge(news, keepAlive, { haltStrategy: "left" }).pipe(Stream.encodeText),
-        { contentType: "text/event-stream", headers: { "cache-control": "no-store" } }
-      )
+      return eventStream(Stream.map(versions.follow(record, BigInt(after ?? "0")), toServerSentEvent(record)))
     })
 
     return handlers.handleAll({

@@ -107,7 +107,9 @@ export const layer = Layer.effect(
         )),
       history: (id, after) => query(selectHistory({ id, after })),
       overdue: (at, limit) =>
-        query(selectOverdue({ at: DateTime.toDateUtc(at), limit })).pipe(Effect.map((rows) => rows.map(({ id }) => id))),
+        query(selectOverdue({ at: DateTime.toDateUtc(at), limit })).pipe(
+          Effect.map((rows) => rows.map(({ id }) => id))
+        ),
       forget: (at, limit) =>
         query(sql`DELETE FROM tasks WHERE id IN (
             SELECT id FROM tasks WHERE ended_at IS NOT NULL AND expires_at <= ${DateTime.toDateUtc(at)}

@@ -36,6 +36,7 @@ import * as PlatformMetrics from "../telemetry/PlatformMetrics.ts"
 import { Prometheus } from "../telemetry/Prometheus.ts"
 import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import * as AdminKey from "./AdminKey.ts"
+import * as AsynchronousInference from "./AsynchronousInference.ts"
 import * as Messaging from "./Messaging.ts"
 import * as Migrate from "./Migrate.ts"
 import * as Protection from "./Protection.ts"
@@ -87,12 +88,13 @@ const runtime = ModelRuntimeOnnx.layer.pipe(Layer.provide(runnerLimits), Layer.p
 const useCases = Layer.mergeAll(
   Models.layer,
   versions,
-  Inference.layer,
+  AsynchronousInference.tasks,
   ApiKeys.layer,
   Authenticator.layer,
   ArtifactSweep.layer,
   Pipeline.layer
 ).pipe(
+  Layer.provideMerge(Inference.layer),
   Layer.provideMerge(Layer.mergeAll(Deployments.layer, VersionMoves.layer, modelProtection)),
   Layer.provideMerge(ModelEventsOutbox.layer)
 )
@@ -101,6 +103,7 @@ const background = Layer.mergeAll(
   AdminKey.layer,
   OutboxRelay.layer(),
   ModelEventsConsumer.layer,
+  AsynchronousInference.processing,
   Housekeeping.layer,
   PlatformMetrics.layer
 )

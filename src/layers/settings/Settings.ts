@@ -49,6 +49,10 @@ const names = {
   maxLoadedModels: "MAAS_MAX_LOADED_MODELS",
   modelCircuit: "MAAS_MODEL_CIRCUIT",
   modelConcurrency: "MAAS_MODEL_CONCURRENCY",
+  taskDeadline: "MAAS_TASK_DEADLINE",
+  taskRetention: "MAAS_TASK_RETENTION",
+  taskConcurrency: "MAAS_TASK_CONCURRENCY",
+  tasksPerKey: "MAAS_TASKS_PER_KEY",
   shutdownGrace: "MAAS_SHUTDOWN_GRACE",
   limitModelsRead: "MAAS_LIMIT_MODELS_READ",
   limitInference: "MAAS_LIMIT_INFERENCE",
@@ -124,6 +128,10 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
     purpose: "What opens the circuit of a version, and for how long, or off"
   },
   modelConcurrency: { fallback: "256", purpose: "The most calls of one version at once; further ones are refused" },
+  taskDeadline: { fallback: "1 hour", purpose: "The longest that a task may take; one that has not ended expires" },
+  taskRetention: { fallback: "24 hours", purpose: "How long a task that has ended is kept, with its result" },
+  taskConcurrency: { fallback: "16", purpose: "The most tasks that this process runs at once" },
+  tasksPerKey: { fallback: "100", purpose: "The most tasks of a key that have not ended; further ones are refused" },
   shutdownGrace: { fallback: "20 seconds", purpose: "How long requests may take to end after SIGTERM" },
   limitModelsRead: { fallback: limits.modelsRead, purpose: "How often models and versions may be read, or off" },
   limitInference: { fallback: limits.inference, purpose: "How often a key may let models answer, or off" },
@@ -143,6 +151,20 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
 const optional = <A>(config: Config.Config<A>) => Config.withDefault(config, undefined)
 const integer = (name: string, range: { readonly minimum: number; readonly maximum: number }) =>
   Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween(range)), name)
+const readSpan = Schema.decodeEffect(
+  Schema.Duration.check(
+    Schema.makeFilter((duration) =>
+      Duration.isPositive(duration) && Duration.isLessThanOrEqualTo(duration, Duration.days(365))
+        ? undefined
+        : "expected more than no time, and at most 365 days"
+    )
+  )
+)
+const span = (name: string) =>
+  Config.mapEffect(
+    Config.Duration(name),
+    (duration) => Effect.mapError(readSpan(duration), (error) => new Config.ConfigError(error))
+  )
 const readCircuit = Schema.decodeEffect(Schema.Union([Schema.Literal("off"), CircuitText.fromText]))
 const circuit = (name: string, fallback: string) =>
   Config.mapEffect(
@@ -195,6 +217,10 @@ const configs = {
   maxLoadedModels: Config.withDefault(integer(names.maxLoadedModels, { minimum: 1, maximum: 10_000 }), 32),
   modelCircuit: circuit(names.modelCircuit, modelCircuit),
   modelConcurrency: Config.withDefault(integer(names.modelConcurrency, { minimum: 1, maximum: 100_000 }), 256),
+  taskDeadline: Config.withDefault(span(names.taskDeadline), Duration.hours(1)),
+  taskRetention: Config.withDefault(span(names.taskRetention), Duration.hours(24)),
+  taskConcurrency: Config.withDefault(integer(names.taskConcurrency, { minimum: 1, maximum: 10_000 }), 16),
+  tasksPerKey: Config.withDefault(integer(names.tasksPerKey, { minimum: 1, maximum: 1_000_000 }), 100),
   shutdownGrace: Config.withDefault(Config.Duration(names.shutdownGrace), Duration.seconds(20)),
   limitModelsRead: LimitSettings.requestLimit("models-read", names.limitModelsRead, limits.modelsRead),
   limitInference: LimitSettings.requestLimit("inference", names.limitInference, limits.inference),
