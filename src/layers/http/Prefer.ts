@@ -19,7 +19,7 @@ const preference = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"((?:\\.|[^"\\])*
 
 /**
  * Of a preference that is given twice the first counts; one that is unknown or can't be read is passed over (RFC 7240,
- * section 2).
+ * section 2). Time grows with the square of the length, which the endpoint's schema bounds.
  */
 export const preferencesOf = (prefer: string | undefined): Preferences => {
   const given = new Map<string, string>()

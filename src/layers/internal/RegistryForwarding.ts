@@ -53,4 +53,17 @@ const keys = HttpApiBuilder.group(
   })
 )
 
-export const layer = Layer.mergeAll(models, versions, keys)
+const tasks = HttpApiBuilder.group(
+  MaasApi,
+  "tasks",
+  Effect.fnUntraced(function*(handlers) {
+    const { forward } = yield* RegistryUpstream
+    return handlers
+      .handleRaw("list", ({ request }) => forward(request))
+      .handleRaw("get", ({ request }) => forward(request))
+      .handleRaw("cancel", ({ request }) => forward(request))
+      .handleRaw("events", ({ request }) => forward(request))
+  })
+)
+
+export const layer = Layer.mergeAll(models, versions, keys, tasks)

@@ -1,9 +1,11 @@
 /** The runtime's part of the API as a gateway answers it: from the runtime, or with what it said last. */
-import { Effect, Layer } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { InferenceApi } from "../../api/InferenceApi.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
 import { OpenInferenceApi } from "../../api/OpenInferenceApi.ts"
+import { preferencesOf } from "../http/Prefer.ts"
+import { usualPatience } from "./Forwarding.ts"
 import { RuntimeUpstream } from "./Upstreams.ts"
 
 const inference = HttpApiBuilder.group(
@@ -12,10 +14,13 @@ const inference = HttpApiBuilder.group(
   Effect.fnUntraced(function*(handlers) {
     const { forward, calls } = yield* RuntimeUpstream
     const infer = calls(InferenceApi.endpoints.infer, (path) => path === InferenceApi.endpoints.infer.path)
-    return handlers.handleRaw(
-      "infer",
-      ({ request, headers }) => headers["idempotency-key"] === undefined ? infer(request) : forward(request)
-    )
+    return handlers.handleRaw("infer", ({ request, headers }) => {
+      if (headers.prefer !== undefined) {
+        const wait = preferencesOf(headers.prefer).wait ?? Duration.zero
+        return forward(request, Duration.sum(usualPatience, wait))
+      }
+      return headers["idempotency-key"] === undefined ? infer(request) : forward(request)
+    })
   })
 )
 
