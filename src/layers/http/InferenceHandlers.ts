@@ -38,6 +38,9 @@ const onlyForTasks = new InvalidRequest({
   mistakes: [{ path: "expiresIn", message: "is for tasks: send it with 'Prefer: respond-async'" }]
 })
 
+const readSynchronous = (text: string) =>
+  Effect.filterOrFail(readBody(text), ({ expiresIn }) => expiresIn === undefined, () => onlyForTasks)
+
 const locationOf = (id: TaskId): string => `${TasksApi.endpoints.list.path}/${id}`
 const readTaskId = Schema.decodeUnknownOption(TaskId)
 /** The task that an answer which was kept under an Idempotency-Key has told of. */
@@ -56,16 +59,14 @@ export const layer = HttpApiBuilder.group(
     const tasks = yield* Tasks
 
     const answer = (text: string) =>
-      Effect.flatMap(readBody(text), (body) =>
-        body.expiresIn === undefined
-          ? Effect.map(
-            inference.infer(body.model, choiceOf(body), body.inputs),
-            ({ deployment, outputs }) =>
-              `{"model":${JSON.stringify(deployment.model)},"version":${deployment.version},"outputs":${
-                outputsJson(outputs)
-              }}`
-          )
-          : Effect.fail(onlyForTasks))
+      Effect.flatMap(readSynchronous(text), (body) =>
+        Effect.map(
+          inference.infer(body.model, choiceOf(body), body.inputs),
+          ({ deployment, outputs }) =>
+            `{"model":${JSON.stringify(deployment.model)},"version":${deployment.version},"outputs":${
+              outputsJson(outputs)
+            }}`
+        ))
 
     const once = lane.open({
       endpoint: infer,
