@@ -202,9 +202,9 @@ describe("traces", () => {
           receiver.spans.some(({ name, service }) => name === "GET /api/v1/models" && service === "our-models")
         )
         assert.isTrue(receiver.requests.every(({ headers }) => headers["x-tenant"] === "a b"))
-      const logs = JSON.stringify(receiver.logs)
-      assert.match(logs, /"severityText":"INFO","body":\{"stringValue":"Listening on http/)
-      assert.include(logs, `{"key":"service.name","value":{"stringValue":"our-models"}}`)
+        const logs = JSON.stringify(receiver.logs)
+        assert.match(logs, /"severityText":"INFO","body":\{"stringValue":"Listening on http/)
+        assert.include(logs, `{"key":"service.name","value":{"stringValue":"our-models"}}`)
       }),
     60_000
   )
