@@ -4,17 +4,25 @@ import type { SqlError } from "effect/sql"
 import { DependencyUnavailable, usualOutageSeconds } from "../../domain/DependencyUnavailable.ts"
 import { answering, isServerAway } from "./ServerAway.ts"
 
-const answer = (error: SqlError.SqlError) =>
-  isServerAway(error)
-    ? Effect.andThen(
-      Effect.logWarning("PostgreSQL is unavailable", error.message),
-      new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: usualOutageSeconds })
-    )
+/** When to try again after a transaction gave way to another, in seconds: the other is over by then. */
+const givenWaySeconds = 1
+
+const unavailable = (log: Effect.Effect<void>, retryAfterSeconds: number) =>
+  Effect.andThen(log, new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds }))
+
+const answer = (error: SqlError.SqlError) => {
+  if (isServerAway(error)) {
+    return unavailable(Effect.logWarning("PostgreSQL is unavailable", error.message), usualOutageSeconds)
+  }
+  return error.isRetryable
+    ? unavailable(Effect.logWarning("A transaction gave way to another", error.message), givenWaySeconds)
     : Effect.die(error)
+}
 
 /**
- * A server that can't be reached is a fact that callers answer with 503; any other SQL error is a mistake of this
- * program, so a defect.
+ * A server that can't be reached, and a transaction that gave way to another (a deadlock, a lock not had in time, a
+ * failed serialization), are facts that callers answer with 503: nothing was written, and another try may well do. Any
+ * other SQL error is a mistake of this program, so a defect.
  */
 export const unavailableOrDie = answering(answer)
 
