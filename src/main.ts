@@ -2,8 +2,10 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
 import { Command } from "effect/cli"
+import * as KeysCommands from "./layers/cli/KeysCommands.ts"
 import * as SecureRandomNode from "./layers/crypto/SecureRandomNode.ts"
 import * as All from "./layers/roles/All.ts"
+import * as Keys from "./layers/roles/Keys.ts"
 import * as Migrate from "./layers/roles/Migrate.ts"
 import { describe, Settings } from "./layers/settings/Settings.ts"
 import * as Logging from "./layers/telemetry/Logging.ts"
@@ -34,7 +36,7 @@ const config = Command.make(
 
 const maas = Command.make("maas").pipe(
   Command.withDescription("Upload an ONNX model; it is validated, optimised and deployed, and answers over HTTP"),
-  Command.withSubcommands([serve, migrate, config])
+  Command.withSubcommands([serve, migrate, config, KeysCommands.make(Keys.layer)])
 )
 
 const platform = Layer.merge(NodeServices.layer, SecureRandomNode.layer)

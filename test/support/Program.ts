@@ -39,13 +39,13 @@ const adminKey = "maas_e2e-admin-key-0123456789"
 export const launch = Effect.fnUntraced(function*(
   directory: string,
   environment: Readonly<Record<string, string>> = {},
-  command = "serve"
+  command: string | ReadonlyArray<string> = "serve"
 ) {
   const exited = yield* Deferred.make<number | null>()
   let output = ""
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(node, [join(root, "src/main.ts"), command], {
+      const child = spawn(node, [join(root, "src/main.ts"), command].flat(), {
         cwd: directory,
         env: {
           PATH: process.env["PATH"],

@@ -1,11 +1,12 @@
 import type { Scope } from "effect"
-import { Effect, FileSystem, Path, Redacted } from "effect"
+import { Effect, FileSystem, Option, Path, Redacted, Schedule } from "effect"
 import type { SecureRandom } from "effect/crypto/SecureRandom"
 import * as Cluster from "./Cluster.ts"
-import { EmbeddedPostgresFolderUnusable } from "./EmbeddedPostgresError.ts"
+import { EmbeddedPostgresFolderUnusable, EmbeddedPostgresInUse } from "./EmbeddedPostgresError.ts"
 import type { EmbeddedPostgresError, EmbeddedPostgresExited } from "./EmbeddedPostgresError.ts"
 import * as FolderLock from "./FolderLock.ts"
 import * as PostgresBinaries from "./PostgresBinaries.ts"
+import * as PostmasterFile from "./PostmasterFile.ts"
 import * as ServerAccount from "./ServerAccount.ts"
 import * as ServerLog from "./ServerLog.ts"
 import * as ServerSettings from "./ServerSettings.ts"
@@ -62,7 +63,36 @@ export const start = Effect.fn("EmbeddedPostgres.start")(function*(
   const { exited, port } = yield* Supervision.run(cluster, binaries)
   yield* Effect.logDebug("The embedded PostgreSQL accepts connections", { directory, port })
 
-  const password = Redacted.value(cluster.password)
-  const url = `postgres://${ServerSettings.role}:${password}@127.0.0.1:${port}/${ServerSettings.database}`
-  return { url: Redacted.make(url), port, exited }
+  return { url: urlOf(cluster.password, port), port, exited }
 })
+
+const urlOf = (password: Redacted.Redacted, port: number) =>
+  Redacted.make(
+    `postgres://${ServerSettings.role}:${Redacted.value(password)}@127.0.0.1:${port}/${ServerSettings.database}`
+  )
+
+/** A server that is just being started is waited for this long. */
+const startsWithin = Schedule.upTo(Schedule.spaced("100 millis"), { times: 100 })
+
+/**
+ * The URL of the server that another program runs in `directory`, for who may read its password. It ends with that
+ * program, and has another port after each start.
+ */
+export const running = Effect.fn("EmbeddedPostgres.running")(
+  function*(directory: string) {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const folder = yield* Cluster.folderOf(path.resolve(directory))
+    const readyPort = Effect.gen(function*() {
+      const file = Option.getOrUndefined(yield* PostmasterFile.read(path.join(folder, "data")))
+      const port = file?.ready === true ? Option.getOrUndefined(file.port) : undefined
+      return port ?? (yield* new EmbeddedPostgresInUse({ directory, pid: null }))
+    })
+    const port = yield* Effect.retry(readyPort, {
+      while: (error) => error._tag === "EmbeddedPostgresInUse",
+      schedule: startsWithin
+    })
+    return urlOf(Redacted.make((yield* fs.readFileString(path.join(folder, "password"))).trim()), port)
+  },
+  (effect, directory) => Effect.catchTag(effect, "PlatformError", EmbeddedPostgresFolderUnusable.from(directory))
+)

@@ -11,11 +11,30 @@ export class DatabaseUrl extends Context.Service<DatabaseUrl, Redacted.Redacted>
   static readonly layer = Layer.effect(
     DatabaseUrl,
     Effect.gen(function*() {
-      const { databaseUrl, dataDirectory } = yield* Settings
+      const { databaseUrl } = yield* Settings
       if (databaseUrl !== undefined) return databaseUrl
-      const path = yield* Path.Path
-      const { url } = yield* EmbeddedPostgres.start({ directory: path.resolve(dataDirectory, "postgres") })
+      const { url } = yield* EmbeddedPostgres.start({ directory: yield* embeddedFolder })
       return url
     })
   )
+
+  /** As `layer`, also while a program runs the embedded server: then that one is used. */
+  static readonly shared = Layer.effect(
+    DatabaseUrl,
+    Effect.gen(function*() {
+      const { databaseUrl } = yield* Settings
+      if (databaseUrl !== undefined) return databaseUrl
+      const directory = yield* embeddedFolder
+      return yield* EmbeddedPostgres.start({ directory }).pipe(
+        Effect.map(({ url }) => url),
+        Effect.catchTag("EmbeddedPostgresInUse", () => EmbeddedPostgres.running(directory))
+      )
+    })
+  )
 }
+
+const embeddedFolder = Effect.gen(function*() {
+  const { dataDirectory } = yield* Settings
+  const path = yield* Path.Path
+  return path.resolve(dataDirectory, "postgres")
+})

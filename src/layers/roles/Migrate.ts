@@ -8,8 +8,10 @@ const migrated = Layer.effectDiscard(
   Effect.scoped(Layer.build(Migrations.layer.pipe(Layer.provide(Database.unhurried))))
 )
 
+const database = Database.layer.pipe(Layer.provideMerge(migrated))
+
 /** The database with its tables as this program needs them. */
-export const layer = Database.layer.pipe(
-  Layer.provideMerge(migrated),
-  Layer.provide(DatabaseUrl.layer)
-)
+export const layer = Layer.provide(database, DatabaseUrl.layer)
+
+/** The same for a command that may run beside the platform. */
+export const shared = Layer.provide(database, DatabaseUrl.shared)

@@ -1,6 +1,6 @@
 /** Transactions that PostgreSQL ends for another's sake. */
 import { assert, describe, layer } from "@effect/vitest"
-import { DateTime, Deferred, Effect, Exit } from "effect"
+import { Cause, DateTime, Deferred, Effect, Exit } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { SqlClient } from "effect/sql"
 import { ApiKey, ApiKeyId } from "../../../src/domain/access/ApiKey.ts"
@@ -64,7 +64,7 @@ describe("PgErrors", () => {
         ], { concurrency: 2 })
 
         assert.lengthOf(exits.filter(Exit.isSuccess), 1)
-        assert.deepStrictEqual(exits.filter(Exit.isFailure), [Exit.fail(givenWay)])
+        assert.deepStrictEqual(exits.filter(Exit.isFailure).map(({ cause }) => cause), [Cause.fail(givenWay)])
         assert.isTrue(yield* transaction.run(Effect.andThen(revoke(first), revoke(second))))
         for (const id of keys) assert.isNotNull((yield* repository.find(id))?.revokedAt)
       }))
