@@ -22,7 +22,12 @@ const create = HttpApiEndpoint.post("create", "/", {
     }).pipe(HttpApiSchema.asMultipartStream())
   ],
   success: Model.pipe(HttpApiSchema.status(201)),
-  error: [Problems.modelNameTaken, Problems.artifactTooLarge, ...Problems.idempotency]
+  error: [
+    Problems.modelNameTaken,
+    Problems.storageQuotaReached,
+    Problems.artifactTooLarge,
+    ...Problems.idempotency
+  ]
 }).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes").annotate(
   OpenApi.Description,
   "Makes a model with its version 1. As multipart/form-data with the fields name, description, tags (separated by "
@@ -52,12 +57,20 @@ const update = HttpApiEndpoint.patch("update", "/:model", {
   error: [Problems.modelNotFound, Problems.modelChanged]
 }).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes")
 
+/** A deletion that goes on, as a saga with this id. */
+const Deletion = Schema.Struct({ saga: Schema.String }).annotate({ identifier: "Deletion" }).pipe(
+  HttpApiSchema.status(202)
+)
+
 const remove = HttpApiEndpoint.delete("remove", "/:model", {
   params: modelPath,
   headers: ifMatch,
-  success: HttpApiSchema.NoContent,
+  success: [HttpApiSchema.NoContent, Deletion],
   error: [Problems.modelNotFound, Problems.modelChanged]
-}).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes")
+}).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes").annotate(
+  OpenApi.Description,
+  "The model is gone for everybody. 204 when nothing of it is left; 202 when the rest is removed in the background."
+)
 
 const aliasPath = { ...modelPath, alias: AliasName }
 

@@ -61,6 +61,7 @@ export const versionNotFound = problem(Models.VersionNotFound, { status: 404, ti
 export const aliasNotFound = problem(Models.AliasNotFound, { status: 404, title: "No such alias" })
 export const artifactNotFound = problem(Models.ArtifactNotFound, { status: 404, title: "No artifact" })
 export const modelNameTaken = problem(Models.ModelNameTaken, { status: 409, title: "Name taken" })
+export const storageQuotaReached = problem(Models.StorageQuotaReached, { status: 403, title: "Quota reached" })
 export const versionStateConflict = problem(Models.VersionStateConflict, { status: 409, title: "Wrong state" })
 export const versionInUse = problem(Models.VersionInUse, { status: 409, title: "Version in use" })
 export const modelChanged = problem(Models.ModelChanged, { status: 412, title: "Changed meanwhile" })

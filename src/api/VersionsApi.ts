@@ -24,7 +24,12 @@ const add = HttpApiEndpoint.post("add", "/", {
     Schema.Struct({ file: Schema.String }).pipe(HttpApiSchema.asMultipartStream())
   ],
   success: VersionView.pipe(HttpApiSchema.status(201)),
-  error: [Problems.modelNotFound, Problems.artifactTooLarge, ...Problems.idempotency]
+  error: [
+    Problems.modelNotFound,
+    Problems.storageQuotaReached,
+    Problems.artifactTooLarge,
+    ...Problems.idempotency
+  ]
 }).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes")
 
 const list = HttpApiEndpoint.get("list", "/", {
@@ -55,7 +60,13 @@ const upload = HttpApiEndpoint.put("upload", "/:version/artifact", {
   headers: { "content-digest": Schema.optionalKey(Schema.String.check(Schema.isMaxLength(1_000))) },
   payload: HttpApiSchema.StreamUint8Array({ contentType: "application/octet-stream" }),
   success: VersionView,
-  error: [...missing, Problems.versionStateConflict, Problems.artifactTooLarge, Problems.digestMismatch]
+  error: [
+    ...missing,
+    Problems.versionStateConflict,
+    Problems.storageQuotaReached,
+    Problems.artifactTooLarge,
+    Problems.digestMismatch
+  ]
 }).annotate(RequiredScope, "models:write").annotate(CountedAs, "writes").annotate(
   OpenApi.Description,
   "The model's bytes. A Content-Digest (RFC 9530, sha-256) is checked."

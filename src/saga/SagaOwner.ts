@@ -109,14 +109,15 @@ export const make = Effect.fnUntraced(function*(
   }, Effect.scoped)
 
   const membership = Effect.gen(function*() {
-    const id = yield* Effect.acquireRelease(
-      waiting(journal.join),
+    // Each attempt to join is waited for; between them the program may stop.
+    const id = yield* waiting(Effect.acquireRelease(
+      journal.join,
       (id) =>
         journal.leave(id).pipe(
           Effect.timeoutOption(journal.lease),
           Effect.catch((error) => Effect.logWarning("Could not give back the sagas; the lease will end", error))
         )
-    )
+    ))
     yield* keepLease(id)
     owner = undefined
     yield* Effect.logWarning("The lease of sagas has ended; they are left to others", { sagas: running.size })

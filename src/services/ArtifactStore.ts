@@ -7,6 +7,8 @@ import type { ArtifactTooLarge } from "../domain/model/ModelErrors.ts"
 /** Bytes that arrived whole and are durable, but have no address yet. */
 export interface StagedArtifact {
   readonly artifact: Artifact
+  /** By which another process that has the same store finds the bytes, as long as they are staged. */
+  readonly name: string
   /** Gives the bytes their address. Bytes that are there already are kept once. */
   readonly publish: Effect.Effect<void, DependencyUnavailable>
 }

@@ -22,6 +22,16 @@ export class Idempotency extends Context.Service<Idempotency, {
     wish: { readonly caller: ApiKeyId; readonly key: IdempotencyKey; readonly fingerprint: string },
     request: Effect.Effect<KeptAnswer, E, R>
   ) => Effect.Effect<KeptAnswer, E | IdempotencyKeyReused | IdempotencyKeyInUse | DependencyUnavailable, R>
+  /**
+   * As `run`, for a request that is more than one transaction and goes on by itself once begun. It is told the id of its
+   * operation, a UUID of version 7: the same each time until there is an answer or a failure, so that whoever repeats the
+   * request joins what an ended process began. `isUnderWay` tells of a failure that the operation may yet succeed.
+   */
+  readonly track: <E, R>(
+    wish: { readonly caller: ApiKeyId; readonly key: IdempotencyKey; readonly fingerprint: string },
+    request: (operation: string) => Effect.Effect<KeptAnswer, E, R>,
+    isUnderWay: (error: E) => boolean
+  ) => Effect.Effect<KeptAnswer, E | IdempotencyKeyReused | IdempotencyKeyInUse | DependencyUnavailable, R>
   /** Forgets the answers that are older than they are kept. */
   readonly expire: Effect.Effect<void, DependencyUnavailable>
 }>()("maas/services/Idempotency") {}

@@ -29,14 +29,47 @@ export interface HistoryEntry {
   readonly at: DateTime.Utc
 }
 
+/** What one owner may have: models, and bytes of artifacts of all of their versions together. */
+export interface StorageLimits {
+  readonly models: number
+  readonly bytes: number
+}
+
 /** A name or an id, as it stands in a path. */
 export type ModelRef = string
 
 /** Keeps models, their versions and aliases. Everything that was not found is `undefined`: what that means is the caller's. */
 export class ModelRepository extends Context.Service<ModelRepository, {
-  /** Keeps a new model together with its version 1, `awaiting_upload`. */
-  readonly insert: (model: Model) => Effect.Effect<void, ModelNameTaken | DependencyUnavailable>
+  /**
+   * Writes down a model that is to be: it takes its name, and is otherwise not there for anybody until it is
+   * registered.
+   */
+  readonly record: (model: Model) => Effect.Effect<void, ModelNameTaken | DependencyUnavailable>
+  /**
+   * Counts a recorded model, and `bytes` that are to come with it, towards its owner's quota: one after the other per
+   * owner, so that a limit is never passed. Tells which limit is in the way, and counts once however often it is asked.
+   */
+  readonly reserve: (
+    id: ModelId,
+    bytes: number,
+    limits: StorageLimits
+  ) => Effect.Effect<"reserved" | "models" | "bytes" | "gone", DependencyUnavailable>
+  /** Makes a recorded model one that everybody sees, with its version 1, `awaiting_upload`. False when it is gone. */
+  readonly register: (id: ModelId, at: DateTime.Utc) => Effect.Effect<boolean, DependencyUnavailable>
+  /** Forgets a model that was recorded and never registered. */
+  readonly discard: (id: ModelId) => Effect.Effect<void, DependencyUnavailable>
+  /**
+   * Whether the owner may have so many bytes more. The answer holds until the transaction ends, since others who ask for
+   * the same owner wait.
+   */
+  readonly hasRoomFor: (
+    owner: string,
+    bytes: number,
+    limits: StorageLimits
+  ) => Effect.Effect<boolean, DependencyUnavailable>
   readonly find: (ref: ModelRef) => Effect.Effect<ModelRecord | undefined, DependencyUnavailable>
+  /** Whether there is anything of the model, be it one that is being made or deleted. */
+  readonly knows: (id: ModelId) => Effect.Effect<boolean, DependencyUnavailable>
   /** As `find`, and nobody else changes the model until the transaction ends. */
   readonly lock: (ref: ModelRef) => Effect.Effect<ModelRecord | undefined, DependencyUnavailable>
   /** Newest first, from below `before`; at most `limit`. */
@@ -51,8 +84,13 @@ export class ModelRepository extends Context.Service<ModelRepository, {
     change: { readonly description: string; readonly tags: ReadonlyArray<string> },
     at: DateTime.Utc
   ) => Effect.Effect<void, DependencyUnavailable>
-  /** Removes the model with its versions, aliases and history. */
-  readonly remove: (id: ModelId) => Effect.Effect<void, DependencyUnavailable>
+  /**
+   * Takes the model out of everybody's sight, and its name and artifacts out of use; only its rows are still there.
+   * Answers the artifacts that it had.
+   */
+  readonly retire: (id: ModelId, at: DateTime.Utc) => Effect.Effect<ReadonlyArray<Sha256>, DependencyUnavailable>
+  /** Removes the rows of a retired model, its versions and their history. */
+  readonly forget: (id: ModelId) => Effect.Effect<void, DependencyUnavailable>
 
   /** Adds the next version, `awaiting_upload`, and answers its number. */
   readonly addVersion: (id: ModelId, at: DateTime.Utc) => Effect.Effect<VersionNumber, DependencyUnavailable>
@@ -105,10 +143,11 @@ export class ModelRepository extends Context.Service<ModelRepository, {
   ) => Effect.Effect<void, DependencyUnavailable>
   /**
    * Lets `remove` delete the bytes of every artifact that no version refers to and that was not claimed within
-   * `graceMillis`, each while nobody can claim it, and forgets it. Answers how many were removed.
+   * `graceMillis`, each while nobody can claim it, and forgets it. With `only`, looks at these, and waits for others who
+   * do so at the same time. Answers how many were removed.
    */
   readonly sweepArtifacts: <E, R>(
-    graceMillis: number,
+    which: { readonly graceMillis: number; readonly only?: ReadonlyArray<Sha256> },
     remove: (sha256: Sha256) => Effect.Effect<void, E, R>
   ) => Effect.Effect<number, E | DependencyUnavailable, R>
   readonly knowsArtifact: (sha256: Sha256) => Effect.Effect<boolean, DependencyUnavailable>

@@ -1,21 +1,25 @@
-import { Context, DateTime, Effect, Layer } from "effect"
+import { Context, DateTime, Effect, Layer, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
-import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
+import { DependencyUnavailable, usualOutageSeconds } from "../domain/DependencyUnavailable.ts"
 import type { AliasName, ModelDraft } from "../domain/model/Model.ts"
-import { Model, ModelId } from "../domain/model/Model.ts"
-import type { ModelNameTaken } from "../domain/model/ModelErrors.ts"
-import {
-  AliasNotFound,
-  ModelChanged,
-  ModelNotFound,
+import { ModelId } from "../domain/model/Model.ts"
+import type {
+  ModelNameTaken,
+  StorageQuotaReached,
   VersionNotFound,
   VersionStateConflict
 } from "../domain/model/ModelErrors.ts"
+import { AliasNotFound, ModelChanged, ModelNotFound } from "../domain/model/ModelErrors.ts"
 import type { VersionNumber } from "../domain/model/Version.ts"
+import { Sagas } from "../saga/Sagas.ts"
+import type { Upload } from "./CreateModel.ts"
+import { createModel } from "./CreateModel.ts"
+import { deleteModel } from "./DeleteModel.ts"
 import { ModelChanges } from "./ModelChanges.ts"
 import { ModelEvents } from "./ModelEvents.ts"
 import type { ModelRecord, ModelRef } from "./ModelRepository.ts"
 import { ModelRepository } from "./ModelRepository.ts"
+import { repointAlias } from "./RepointAlias.ts"
 import { Transaction } from "./Transaction.ts"
 
 export interface ModelPatch {
@@ -23,12 +27,44 @@ export interface ModelPatch {
   readonly tags?: ReadonlyArray<string> | undefined
 }
 
-/** Creates, changes and deletes models and their aliases. Every change and its event are one transaction. */
+/** Nobody knows yet whether the model will be made or given up: the saga with its id decides that. */
+export class CreationUnderWay extends Schema.TaggedError<CreationUnderWay>()("CreationUnderWay", { id: ModelId }) {}
+
+export interface Creation {
+  readonly draft: typeof ModelDraft.Type
+  readonly owner: string
+  /** The same for each attempt at the same creation: who repeats one that is under way or done gets that one. */
+  readonly id: ModelId
+  /** What its version 1 is made of. The staged bytes are taken over. */
+  readonly upload: Upload | null
+}
+
+/** How long a caller waits for a saga: a little longer than sagas take until they turn back. */
+const patience = { creation: "9 seconds", deletion: "5 seconds", repointing: "21 seconds" } as const
+
+const registryAway = Effect.fail(
+  new DependencyUnavailable({ dependency: "registry", retryAfterSeconds: usualOutageSeconds })
+)
+
+/** How a saga can end for its caller besides by the errors of its steps. */
+const stopped = {
+  JournalUnavailable: () =>
+    Effect.fail(new DependencyUnavailable({ dependency: "postgres", retryAfterSeconds: usualOutageSeconds })),
+  SagaCancelled: () => registryAway,
+  SagaDeadlineExceeded: () => registryAway
+}
+
+/**
+ * Creates, changes and deletes models and their aliases. A change of the database alone is one transaction with its
+ * event; what changes other places too is a saga.
+ */
 export class Models extends Context.Service<Models, {
   readonly create: (
-    draft: typeof ModelDraft.Type,
-    owner: string
-  ) => Effect.Effect<ModelRecord, ModelNameTaken | DependencyUnavailable>
+    creation: Creation
+  ) => Effect.Effect<
+    ModelRecord,
+    ModelNameTaken | StorageQuotaReached | CreationUnderWay | DependencyUnavailable
+  >
   readonly get: (ref: ModelRef) => Effect.Effect<ModelRecord, ModelNotFound | DependencyUnavailable>
   readonly list: ModelRepository["Service"]["list"]
   /** `revisions`, where given, are those that the caller would change: any other has been changed meanwhile. */
@@ -37,11 +73,12 @@ export class Models extends Context.Service<Models, {
     patch: ModelPatch,
     revisions: ReadonlyArray<number> | undefined
   ) => Effect.Effect<ModelRecord, ModelNotFound | ModelChanged | DependencyUnavailable>
+  /** Answers the id of the saga that goes on with it, where not all is gone yet. */
   readonly remove: (
     ref: ModelRef,
     revisions: ReadonlyArray<number> | undefined
-  ) => Effect.Effect<void, ModelNotFound | ModelChanged | DependencyUnavailable>
-  /** Points the alias at a version that is `ready`. */
+  ) => Effect.Effect<string | undefined, ModelNotFound | ModelChanged | DependencyUnavailable>
+  /** Points the alias at a version that is `ready`, and loaded. */
   readonly setAlias: (
     ref: ModelRef,
     alias: AliasName,
@@ -60,6 +97,10 @@ export class Models extends Context.Service<Models, {
       const changes = yield* ModelChanges
       const transaction = yield* Transaction
       const random = yield* SecureRandom.SecureRandom
+      const sagas = yield* Sagas
+      const creation = yield* sagas.register(createModel)
+      const deletion = yield* sagas.register(deleteModel)
+      const repointing = yield* sagas.register(repointAlias)
 
       const get = Effect.fn("Models.get")(function*(ref: ModelRef) {
         return (yield* repository.find(ref)) ?? (yield* new ModelNotFound({ model: ref }))
@@ -77,24 +118,20 @@ export class Models extends Context.Service<Models, {
           : yield* new ModelChanged({ model: found.model.name })
       })
 
-      const create = Effect.fn("Models.create")(function*(draft: typeof ModelDraft.Type, owner: string) {
-        const now = yield* DateTime.now
-        const model = new Model({
-          ...draft,
-          id: ModelId.make(yield* random.uuidV7()),
-          owner,
-          aliases: {},
-          latestVersion: 1,
-          createdAt: now,
-          updatedAt: now
-        })
-        yield* transaction.run(Effect.andThen(
-          repository.insert(model),
-          events.publish(model, [
-            { type: "model.created", data: { owner } },
-            { type: "version.awaiting_upload", data: { version: 1 } }
-          ], now)
-        ))
+      const create = Effect.fn("Models.create")(function*(input: Creation) {
+        const { id } = input
+        const underWay = Effect.suspend(() => Effect.fail(new CreationUnderWay({ id })))
+        const model = yield* creation.execute(id, input).pipe(
+          // The same creation, but that its upload was staged anew: the first one is the one that counts.
+          Effect.catchTag("SagaIdReused", () => Effect.catchTag(creation.wait(id), "SagaNotFound", Effect.die)),
+          Effect.timeoutOrElse({ duration: patience.creation, orElse: () => underWay }),
+          Effect.catchTags({
+            ...stopped,
+            JournalUnavailable: () => underWay,
+            SagaParked: () => underWay,
+            UploadLost: () => Effect.fail(new DependencyUnavailable({ dependency: "storage", retryAfterSeconds: 1 }))
+          })
+        )
         return { model, revision: 1 }
       })
 
@@ -114,34 +151,29 @@ export class Models extends Context.Service<Models, {
 
       const remove = Effect.fn("Models.remove")(
         function*(ref: ModelRef, revisions: ReadonlyArray<number> | undefined) {
-          const { model } = yield* holdUnchanged(ref, revisions)
-          yield* repository.remove(model.id)
-          yield* events.publish(model, [{ type: "model.deleted", data: {} }], yield* DateTime.now)
-          yield* changes.announce(model.id)
-        },
-        transaction.run
+          const { model, revision } = yield* get(ref)
+          if (revisions !== undefined && !revisions.includes(revision)) {
+            return yield* new ModelChanged({ model: model.name })
+          }
+          const sagaId = yield* random.uuidV7()
+          return yield* deletion.execute(sagaId, { id: model.id, revisions: revisions ?? null }).pipe(
+            Effect.as(undefined),
+            Effect.timeoutOrElse({ duration: patience.deletion, orElse: () => Effect.succeed(sagaId) }),
+            Effect.catchTags({ ...stopped, SagaParked: () => Effect.succeed(sagaId), SagaIdReused: Effect.die })
+          )
+        }
       )
 
       const setAlias = Effect.fn("Models.setAlias")(
         function*(ref: ModelRef, alias: AliasName, version: VersionNumber) {
-          const now = yield* DateTime.now
-          const { model } = yield* hold(ref)
-          const target = yield* repository.findVersion(model.id, version)
-          if (target === undefined) return yield* new VersionNotFound({ model: model.name, version })
-          if (target.state.status !== "ready") {
-            return yield* new VersionStateConflict({
-              model: model.name,
-              version,
-              status: target.state.status,
-              wanted: "an alias can only stand for a version that is ready"
-            })
-          }
-          yield* repository.setAlias(model.id, alias, version, now)
-          yield* events.publish(model, [{ type: "alias.set", data: { alias, version } }], now)
-          yield* changes.announce(model.id)
+          const { model } = yield* get(ref)
+          const sagaId = yield* random.uuidV7()
+          yield* repointing.execute(sagaId, { id: model.id, alias, version }).pipe(
+            Effect.timeoutOrElse({ duration: patience.repointing, orElse: () => registryAway }),
+            Effect.catchTags({ ...stopped, SagaParked: () => registryAway, SagaIdReused: Effect.die })
+          )
           return yield* get(model.id)
-        },
-        transaction.run
+        }
       )
 
       const removeAlias = Effect.fn("Models.removeAlias")(

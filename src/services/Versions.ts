@@ -7,6 +7,7 @@ import {
   ArtifactNotFound,
   DigestMismatch,
   ModelNotFound,
+  StorageQuotaReached,
   VersionInUse,
   VersionNotFound,
   VersionStateConflict
@@ -19,6 +20,7 @@ import { ModelChanges } from "./ModelChanges.ts"
 import { ModelEvents } from "./ModelEvents.ts"
 import type { HistoryEntry, ModelRef, VersionRecord } from "./ModelRepository.ts"
 import { ModelRepository } from "./ModelRepository.ts"
+import { StorageQuota } from "./StorageQuota.ts"
 import { Transaction } from "./Transaction.ts"
 import { VersionMoves } from "./VersionMoves.ts"
 
@@ -47,7 +49,7 @@ export class Versions extends Context.Service<Versions, {
   readonly attach: (
     record: VersionRecord,
     staged: StagedArtifact
-  ) => Effect.Effect<VersionRecord, VersionStateConflict | DependencyUnavailable>
+  ) => Effect.Effect<VersionRecord, VersionStateConflict | StorageQuotaReached | DependencyUnavailable>
   /** Stages and attaches; `digest`, where given, is the SHA-256 that the bytes must have. */
   readonly upload: <E, R>(
     ref: ModelRef,
@@ -56,7 +58,13 @@ export class Versions extends Context.Service<Versions, {
     digest: string | undefined
   ) => Effect.Effect<
     VersionRecord,
-    E | Missing | VersionStateConflict | ArtifactTooLarge | DigestMismatch | DependencyUnavailable,
+    | E
+    | Missing
+    | VersionStateConflict
+    | StorageQuotaReached
+    | ArtifactTooLarge
+    | DigestMismatch
+    | DependencyUnavailable,
     R
   >
   readonly artifact: (
@@ -84,6 +92,7 @@ export class Versions extends Context.Service<Versions, {
         const events = yield* ModelEvents
         const changes = yield* ModelChanges
         const transaction = yield* Transaction
+        const limits = yield* StorageQuota
 
         const get = Effect.fn("Versions.get")(function*(ref: ModelRef, version: VersionNumber) {
           const found = yield* repository.findVersion(ref, version)
@@ -169,6 +178,12 @@ export class Versions extends Context.Service<Versions, {
         const attach = Effect.fn("Versions.attach")(function*(record: VersionRecord, staged: StagedArtifact) {
           if (record.state.status !== "awaiting_upload") return yield* alreadyUploaded(record)
           const moved = yield* transaction.run(Effect.gen(function*() {
+            const model = yield* repository.find(record.modelId)
+            if (model === undefined) return undefined
+            const { owner } = model.model
+            if (!(yield* repository.hasRoomFor(owner, staged.artifact.size, limits))) {
+              return yield* new StorageQuotaReached({ owner, of: "bytes", limit: limits.bytes })
+            }
             // Held until the commit, so that a sweep can't take the bytes away between the rename and the row
             yield* repository.claimArtifact(staged.artifact)
             yield* staged.publish

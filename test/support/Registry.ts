@@ -1,4 +1,5 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert } from "@effect/vitest"
 import { DateTime, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { ModelName } from "../../src/domain/model/Model.ts"
@@ -9,6 +10,7 @@ import * as Migrations from "../../src/layers/postgres/Migrations.ts"
 import * as ModelChangesPg from "../../src/layers/postgres/ModelChangesPg.ts"
 import * as ModelRepositoryPg from "../../src/layers/postgres/ModelRepositoryPg.ts"
 import * as TransactionPg from "../../src/layers/postgres/TransactionPg.ts"
+import { ModelRepository } from "../../src/services/ModelRepository.ts"
 import { layerFresh } from "./Postgres.ts"
 
 /** Every repository on a fresh database with the program's own tables. */
@@ -43,3 +45,11 @@ export const newModel = Effect.fnUntraced(
     })
   }
 )
+
+/** Keeps the model as if it had been created just now. */
+export const insert = Effect.fnUntraced(function*(model: Model) {
+  const repository = yield* ModelRepository
+  yield* repository.record(model)
+  assert.strictEqual(yield* repository.reserve(model.id, 0, { models: 1_000, bytes: 1_000_000 }), "reserved")
+  assert.isTrue(yield* repository.register(model.id, model.createdAt))
+})

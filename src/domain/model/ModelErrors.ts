@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { AliasName } from "./Model.ts"
+import { AliasName, ModelId } from "./Model.ts"
 import { VersionNumber, VersionStatus } from "./Version.ts"
 
 /** No model has this name or id. */
@@ -12,6 +12,26 @@ export class ModelNotFound extends Schema.TaggedError<ModelNotFound>()("ModelNot
 export class ModelNameTaken extends Schema.TaggedError<ModelNameTaken>()("ModelNameTaken", { name: Schema.String }) {
   override get message() {
     return `A model named '${this.name}' exists already: choose another name, or add a version to that model`
+  }
+}
+
+/** The owner has as many models, or bytes of artifacts, as one may have. */
+export class StorageQuotaReached extends Schema.TaggedError<StorageQuotaReached>()("StorageQuotaReached", {
+  owner: Schema.String,
+  of: Schema.Literals(["models", "bytes"]),
+  limit: Schema.Int
+}) {
+  override get message() {
+    return this.of === "models"
+      ? `'${this.owner}' has ${this.limit} models, as many as one owner may have: delete one, or have the limit raised (MAAS_QUOTA_MODELS)`
+      : `The artifacts of '${this.owner}' would be more than ${this.limit} bytes together: delete versions, or have the limit raised (MAAS_QUOTA_STORAGE)`
+  }
+}
+
+/** What was uploaded is gone before it could be kept: its process ended, or its connection did. */
+export class UploadLost extends Schema.TaggedError<UploadLost>()("UploadLost", { model: ModelId }) {
+  override get message() {
+    return `The upload for the model ${this.model} was lost: repeat it`
   }
 }
 

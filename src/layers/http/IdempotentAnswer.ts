@@ -1,4 +1,5 @@
 import { Effect, Schema } from "effect"
+import { SecureRandom } from "effect/crypto"
 import { HttpServerResponse } from "effect/http"
 import { hash } from "node:crypto"
 import { Caller } from "../../api/Authorization.ts"
@@ -41,3 +42,19 @@ export const makeIdempotent = Effect.map(Idempotency, (idempotency) =>
     const { keyId } = yield* Caller
     return respond(yield* idempotency.run({ caller: keyId, key, fingerprint: print() }, request))
   }))
+
+/** As `makeIdempotent`, for a request that goes on by itself once begun: it is told the id of its operation. */
+export const makeTracked = Effect.gen(function*() {
+  const idempotency = yield* Idempotency
+  const random = yield* SecureRandom.SecureRandom
+  return Effect.fnUntraced(function*<E, R>(
+    key: IdempotencyKey | undefined,
+    print: () => string,
+    request: (operation: string) => Effect.Effect<KeptAnswer, E, R>,
+    isUnderWay: (error: E) => boolean
+  ) {
+    if (key === undefined) return respond(yield* request(yield* random.uuidV7()))
+    const { keyId } = yield* Caller
+    return respond(yield* idempotency.track({ caller: keyId, key, fingerprint: print() }, request, isUnderWay))
+  })
+})

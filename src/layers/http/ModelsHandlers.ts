@@ -3,14 +3,16 @@ import type { Multipart } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Caller } from "../../api/Authorization.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
+import { setResponseHeaders } from "../../api/ResponseHeaders.ts"
 import type { IdempotencyKey } from "../../domain/access/Idempotency.ts"
+import { DependencyUnavailable, usualOutageSeconds } from "../../domain/DependencyUnavailable.ts"
 import { Model, ModelDraft, ModelId } from "../../domain/model/Model.ts"
 import { cursorOf } from "../../domain/paging/Cursor.ts"
+import type { Upload } from "../../services/CreateModel.ts"
 import type { ModelRecord } from "../../services/ModelRepository.ts"
 import { Models } from "../../services/Models.ts"
-import { Transaction } from "../../services/Transaction.ts"
 import { Versions } from "../../services/Versions.ts"
-import { answerOf, fingerprint, makeIdempotent, respond } from "./IdempotentAnswer.ts"
+import { answerOf, fingerprint, makeTracked, respond } from "./IdempotentAnswer.ts"
 import { readForm } from "./Multipart.ts"
 import { makePage } from "./Pages.ts"
 import { etagOf, revisionsOf } from "./Preconditions.ts"
@@ -34,6 +36,11 @@ const draftOf = (fields: Readonly<Record<string, string>>) =>
       }))
   )
 
+/** What a caller is told who can't wait until it is decided whether the model is made. */
+const undecided = { dependency: "registry", retryAfterSeconds: usualOutageSeconds } as const
+
+const sagaAt = (id: string) => ({ location: `/api/v1/admin/sagas/${id}` })
+
 const created = answerOf(Model, 201)
 const ok = answerOf(Model, 200)
 const withEtag = (answer: typeof ok) => ({ model, revision }: ModelRecord) =>
@@ -45,44 +52,35 @@ export const layer = HttpApiBuilder.group(
   MaasApi,
   "models",
   Effect.fnUntraced(function*(handlers) {
-    const idempotent = yield* makeIdempotent
+    const tracked = yield* makeTracked
     const models = yield* Models
     const versions = yield* Versions
-    const transaction = yield* Transaction
     const answer = (record: ModelRecord) => Effect.map(withEtag(ok)(record), respond)
 
-    const create = Effect.fnUntraced(function*(key: IdempotencyKey | undefined, draft: typeof ModelDraft.Type) {
-      const { name } = yield* Caller
-      return yield* idempotent(
+    const make = Effect.fnUntraced(function*(
+      key: IdempotencyKey | undefined,
+      print: ReadonlyArray<string>,
+      draft: typeof ModelDraft.Type,
+      upload: Upload | null
+    ) {
+      const { name: owner } = yield* Caller
+      return yield* tracked(
         key,
-        () => fingerprint("create-model", draft.name, draft.description, ...draft.tags),
-        Effect.flatMap(models.create(draft, name), withEtag(created))
-      )
+        () => fingerprint("create-model", ...print, draft.name, draft.description, ...draft.tags),
+        (operation) =>
+          Effect.flatMap(models.create({ draft, owner, upload, id: ModelId.make(operation) }), withEtag(created)),
+        ({ _tag }) => _tag === "CreationUnderWay"
+      ).pipe(Effect.catchTag("CreationUnderWay", () => new DependencyUnavailable(undecided)))
     })
 
     /** The model, its version and the upload become true together, or none of them. */
-    const createWithFile = Effect.fnUntraced(
+    const makeWithFile = Effect.fnUntraced(
       function*(
         key: IdempotencyKey | undefined,
         parts: Stream.Stream<Multipart.Part, Multipart.MultipartError>
       ) {
-        const { name } = yield* Caller
-        const { fields, file } = yield* readForm(parts, versions.stage)
-        const draft = yield* draftOf(fields)
-        return yield* idempotent(
-          key,
-          () => fingerprint("create-model", file.artifact.sha256, draft.name, draft.description, ...draft.tags),
-          transaction.run(Effect.gen(function*() {
-            const record = yield* models.create(draft, name)
-            const version = yield* versions.get(record.model.id, 1)
-            yield* versions.attach(version, file)
-            return yield* withEtag(created)(record)
-          })).pipe(Effect.catchTags({
-            ModelNotFound: Effect.die,
-            VersionNotFound: Effect.die,
-            VersionStateConflict: Effect.die
-          }))
-        )
+        const { fields, file: { artifact, name } } = yield* readForm(parts, versions.stage)
+        return yield* make(key, [artifact.sha256], yield* draftOf(fields), { staged: name, artifact })
       },
       Effect.scoped
     )
@@ -90,13 +88,17 @@ export const layer = HttpApiBuilder.group(
     return handlers.handleAll({
       create: ({ headers, payload }) => {
         const key = headers["idempotency-key"]
-        return Stream.isStream(payload) ? createWithFile(key, payload) : create(key, payload)
+        return Stream.isStream(payload) ? makeWithFile(key, payload) : make(key, [], payload, null)
       },
       list: ({ query }) => page(query, (cut) => models.list({ ...cut, text: query.q, tag: query.tag }), ({ id }) => id),
       get: ({ params }) => Effect.flatMap(models.get(params.model), answer),
       update: ({ params, headers, payload }) =>
         Effect.flatMap(models.update(params.model, payload, revisionsOf(headers["if-match"])), answer),
-      remove: ({ params, headers }) => models.remove(params.model, revisionsOf(headers["if-match"])),
+      remove: ({ params, headers }) =>
+        Effect.flatMap(
+          models.remove(params.model, revisionsOf(headers["if-match"])),
+          (saga) => saga === undefined ? Effect.void : Effect.as(setResponseHeaders(sagaAt(saga)), { saga })
+        ),
       setAlias: ({ params, payload }) =>
         Effect.flatMap(models.setAlias(params.model, params.alias, payload.version), answer),
       removeAlias: ({ params }) => models.removeAlias(params.model, params.alias)

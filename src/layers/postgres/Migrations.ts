@@ -7,6 +7,7 @@ import registry from "./migrations/0001_create_registry.ts"
 import access from "./migrations/0002_create_access.ts"
 import keyPlans from "./migrations/0006_add_key_plans.ts"
 import tasks from "./migrations/0010_create_tasks.ts"
+import modelStates from "./migrations/0012_add_model_states.ts"
 import sagas from "./saga/migrations/0001_sagas.ts"
 
 /** The tables in the order in which they came to be: numbers here are for ever. */
@@ -20,7 +21,8 @@ export const layer = PgMigrator.layer({
     "0006_add_key_plans": keyPlans,
     "0007_add_member_presence": presence,
     "0010_create_tasks": tasks,
-    "0011_create_sagas": sagas
+    "0011_create_sagas": sagas,
+    "0012_add_model_states": modelStates
   }),
   table: "maas_migrations"
 })

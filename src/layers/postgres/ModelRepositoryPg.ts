@@ -18,6 +18,9 @@ const artifactJson = (table: string) =>
   `CASE WHEN ${table}.sha256 IS NOT NULL THEN
      jsonb_build_object('sha256', ${table}.sha256, 'size', ${table}.size, 'format', ${table}.format) END`
 
+/** The first half of the advisory locks of owners; the second is the owner's hash. */
+const ownerLocks = 0x6f776e
+
 const HistoryRow = Schema.Struct({
   seq: Schema.BigInt,
   status: VersionStatus,
@@ -37,7 +40,7 @@ export const layer = Layer.effect(
       v.model_id, m.name AS model, v.version, v.status, ${artifactJson("a")} AS artifact,
       ${artifactJson("o")} AS optimized, v.signature, v.failure, v.created_at, v.updated_at`)
     const versionTables = sql.literal(`
-      versions v JOIN models m ON m.id = v.model_id
+      versions v JOIN models m ON m.id = v.model_id AND m.state = 'active'
         LEFT JOIN artifacts a ON a.sha256 = v.artifact
         LEFT JOIN artifacts o ON o.sha256 = v.optimized`)
     const isModel = (ref: string) => isUuid(ref) ? sql`m.id = ${ref}::uuid` : sql`m.name = ${ref}`
@@ -48,7 +51,9 @@ export const layer = Layer.effect(
       Request: Schema.Struct({ ref: Schema.String, lock: Schema.Boolean }),
       Result: ModelRow,
       execute: ({ ref, lock }) =>
-        sql`SELECT ${modelColumns} FROM models m WHERE ${isModel(ref)} ${lock ? sql`FOR UPDATE OF m` : sql``}`
+        sql`SELECT ${modelColumns} FROM models m WHERE ${isModel(ref)} AND m.state = 'active' ${
+          lock ? sql`FOR UPDATE OF m` : sql``
+        }`
     })
     const findModel = (lock: boolean) => (ref: string) =>
       query(selectModel({ ref, lock })).pipe(Effect.map((row) => Option.getOrUndefined(Option.map(row, toModelRecord))))
@@ -64,7 +69,7 @@ export const layer = Layer.effect(
       execute: ({ text, tag, before, limit }) =>
         sql`SELECT ${modelColumns} FROM models m WHERE ${
           sql.and([
-            sql`true`,
+            sql`m.state = 'active'`,
             ...(text === undefined
               ? []
               : [sql`(m.name ILIKE ${containing(text)} OR m.description ILIKE ${containing(text)})`]),
@@ -73,6 +78,30 @@ export const layer = Layer.effect(
           ])
         } ORDER BY m.id DESC LIMIT ${limit}`
     })
+
+    const selectRecorded = SqlSchema.findOneOption({
+      Request: Schema.String,
+      Result: Schema.Struct({ owner: Schema.String, state: Schema.Literals(["recorded", "allocated"]) }),
+      execute: (id) =>
+        sql`SELECT owner, state FROM models WHERE id = ${id}::uuid AND state IN ('recorded', 'allocated') FOR UPDATE`
+    })
+    const selectUsage = SqlSchema.findOne({
+      Request: Schema.String,
+      Result: Schema.Struct({ models: Schema.Int, bytes: Schema.Finite }),
+      execute: (owner) =>
+        sql`SELECT
+            (SELECT count(*) FROM models WHERE owner = ${owner} AND state IN ('allocated', 'active'))::int AS models,
+            ((SELECT coalesce(sum(a.size), 0) FROM models m JOIN versions v ON v.model_id = m.id
+                JOIN artifacts a ON a.sha256 = v.artifact WHERE m.owner = ${owner})
+              + (SELECT coalesce(sum(reserved_bytes), 0) FROM models WHERE owner = ${owner}))::float8 AS bytes`
+    })
+    /** What the owner has; nobody else finds out until the transaction ends, so that all count what all others took. */
+    const usageOf = (owner: string) =>
+      query(Effect.andThen(
+        sql`SELECT pg_advisory_xact_lock(${ownerLocks}, hashtext(${owner}))`,
+        // A statement of its own: it sees what was committed before the lock was given.
+        Effect.catchTag(selectUsage(owner), "NoSuchElementError", Effect.die)
+      ))
 
     const versionsWhere = SqlSchema.findAll({
       Request: Schema.Any,
@@ -106,14 +135,25 @@ export const layer = Layer.effect(
           WHERE model_id = ${modelId}::uuid AND version = ${version} AND seq > ${after} ORDER BY seq LIMIT 100`
     })
 
+    const selectArtifacts = SqlSchema.findAll({
+      Request: Schema.String,
+      Result: Schema.Struct({ artifact: Schema.NullOr(Sha256), optimized: Schema.NullOr(Sha256) }),
+      // Held, so that no stage of the pipeline adds one meanwhile.
+      execute: (id) => sql`SELECT artifact, optimized FROM versions WHERE model_id = ${id}::uuid FOR UPDATE`
+    })
     const selectUnused = SqlSchema.findAll({
-      Request: Schema.Finite,
+      Request: Schema.Struct({ graceSeconds: Schema.Finite, only: Schema.UndefinedOr(Schema.Array(Sha256)) }),
       Result: Schema.Struct({ sha256: Sha256 }),
-      execute: (graceSeconds) =>
+      execute: ({ graceSeconds, only }) =>
         sql`SELECT a.sha256 FROM artifacts a
           WHERE a.used_at <= now() - make_interval(secs => ${graceSeconds})
             AND NOT EXISTS (SELECT FROM versions v WHERE v.artifact = a.sha256 OR v.optimized = a.sha256)
-          LIMIT 100 FOR UPDATE OF a SKIP LOCKED`
+            ${
+          only === undefined
+            ? sql`LIMIT 100 FOR UPDATE OF a SKIP LOCKED`
+            // In one order for everybody, so that two never wait for each other.
+            : sql`AND a.sha256 = ANY (${only}::text[]) ORDER BY a.sha256 FOR UPDATE OF a`
+        }`
     })
     const countArtifact = SqlSchema.findOneOption({
       Request: Sha256,
@@ -122,35 +162,67 @@ export const layer = Layer.effect(
     })
 
     return ModelRepository.of({
-      insert: ({ id, name, description, tags, owner, createdAt }) => {
+      record: ({ id, name, description, tags, owner, createdAt }) => {
         const at = DateTime.toDateUtc(createdAt)
-        return sql.withTransaction(Effect.andThen(
-          sql`INSERT INTO models (id, name, description, tags, owner, latest_version, created_at, updated_at)
-            VALUES (${id}::uuid, ${name}, ${description}, ${tags}::text[], ${owner}, 1, ${at}, ${at})`,
-          sql`WITH added AS (
-              INSERT INTO versions (model_id, version, status, created_at, updated_at)
-              VALUES (${id}::uuid, 1, 'awaiting_upload', ${at}, ${at})
-              RETURNING model_id, version
-            ) INSERT INTO version_history (model_id, version, status, at)
-              SELECT model_id, version, 'awaiting_upload', ${at} FROM added`
-        )).pipe(
+        return sql`INSERT INTO models (id, name, description, tags, owner, latest_version, state, created_at, updated_at)
+            VALUES (${id}::uuid, ${name}, ${description}, ${tags}::text[], ${owner}, 1, 'recorded', ${at}, ${at})`.pipe(
           Effect.catchReason("SqlError", "UniqueViolation", () => Effect.fail(new ModelNameTaken({ name }))),
           unavailableOrDie,
           Effect.asVoid
         )
       },
+      reserve: (id, bytes, limits) =>
+        unavailableOrDie(sql.withTransaction(Effect.gen(function*() {
+          const recorded = Option.getOrUndefined(yield* query(selectRecorded(id)))
+          if (recorded === undefined) return "gone"
+          if (recorded.state === "allocated") return "reserved"
+          const used = yield* usageOf(recorded.owner)
+          if (used.models >= limits.models) return "models"
+          if (used.bytes + bytes > limits.bytes) return "bytes"
+          yield* sql`UPDATE models SET state = 'allocated', reserved_bytes = ${bytes} WHERE id = ${id}::uuid`
+          return "reserved"
+        }))),
+      register: (id, at) =>
+        query(sql`WITH registered AS (
+            UPDATE models SET state = 'active', reserved_bytes = 0
+            WHERE id = ${id}::uuid AND state = 'allocated' RETURNING id
+          ), added AS (
+            INSERT INTO versions (model_id, version, status, created_at, updated_at)
+            SELECT id, 1, 'awaiting_upload', ${DateTime.toDateUtc(at)}, ${DateTime.toDateUtc(at)} FROM registered
+            RETURNING model_id, version, created_at
+          ) INSERT INTO version_history (model_id, version, status, at)
+            SELECT model_id, version, 'awaiting_upload', created_at FROM added RETURNING seq`).pipe(
+          Effect.map((rows) => rows.length === 1)
+        ),
+      discard: (id) =>
+        query(sql`DELETE FROM models WHERE id = ${id}::uuid AND state IN ('recorded', 'allocated')`).pipe(
+          Effect.asVoid
+        ),
+      hasRoomFor: (owner, bytes, limits) => Effect.map(usageOf(owner), (used) => used.bytes + bytes <= limits.bytes),
       find: findModel(false),
+      knows: (id) =>
+        query(sql`SELECT FROM models WHERE id = ${id}::uuid`).pipe(Effect.map((rows) => rows.length === 1)),
       lock: findModel(true),
       list: (filter) =>
         query(selectModels(filter)).pipe(Effect.map((rows) => rows.map((row) => toModelRecord(row).model))),
       update: (id, { description, tags }, at) =>
         query(sql`UPDATE models SET description = ${description}, tags = ${tags}::text[], revision = revision + 1,
           updated_at = ${DateTime.toDateUtc(at)} WHERE id = ${id}::uuid`).pipe(Effect.asVoid),
-      remove: (id) =>
-        query(sql.withTransaction(Effect.andThen(
-          sql`DELETE FROM aliases WHERE model_id = ${id}::uuid`,
-          sql`DELETE FROM models WHERE id = ${id}::uuid`
-        ))).pipe(Effect.asVoid),
+      retire: (id, at) =>
+        unavailableOrDie(sql.withTransaction(Effect.gen(function*() {
+          const artifacts = yield* query(selectArtifacts(id))
+          yield* sql`UPDATE models SET state = 'retired', revision = revision + 1, updated_at = ${
+            DateTime.toDateUtc(at)
+          }
+            WHERE id = ${id}::uuid`
+          yield* sql`DELETE FROM aliases WHERE model_id = ${id}::uuid`
+          yield* sql`UPDATE versions SET status = 'retired', artifact = NULL, optimized = NULL, signature = NULL,
+            failure = NULL, updated_at = ${DateTime.toDateUtc(at)} WHERE model_id = ${id}::uuid AND status <> 'retired'`
+          return [
+            ...new Set(artifacts.flatMap(({ artifact, optimized }) => [artifact ?? [], optimized ?? []].flat()))
+          ]
+        }))),
+      forget: (id) => query(sql`DELETE FROM models WHERE id = ${id}::uuid AND state = 'retired'`).pipe(Effect.asVoid),
 
       addVersion: (id, at) =>
         nextVersion({ id, at: DateTime.toDateUtc(at) }).pipe(
@@ -201,9 +273,9 @@ export const layer = Layer.effect(
       claimArtifact: ({ sha256, size, format }) =>
         query(sql`INSERT INTO artifacts (sha256, size, format) VALUES (${sha256}, ${size}, ${format})
           ON CONFLICT (sha256) DO UPDATE SET used_at = now()`).pipe(Effect.asVoid),
-      sweepArtifacts: (graceMillis, remove) =>
+      sweepArtifacts: ({ graceMillis, only }, remove) =>
         unavailableOrDie(sql.withTransaction(Effect.gen(function*() {
-          const unused = yield* query(selectUnused(graceMillis / 1_000))
+          const unused = yield* query(selectUnused({ graceSeconds: graceMillis / 1_000, only }))
           yield* Effect.forEach(unused, ({ sha256 }) =>
             Effect.andThen(remove(sha256), sql`DELETE FROM artifacts WHERE sha256 = ${sha256}`), { discard: true })
           return unused.length

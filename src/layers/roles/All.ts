@@ -1,6 +1,7 @@
 import { ByteSize, Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
 import * as OutboxRelay from "../../messaging/OutboxRelay.ts"
+import * as Sagas from "../../saga/Sagas.ts"
 import { ApiKeys } from "../../services/ApiKeys.ts"
 import { ArtifactSweep } from "../../services/ArtifactSweep.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
@@ -9,9 +10,11 @@ import * as Housekeeping from "../../services/Housekeeping.ts"
 import { Inference } from "../../services/Inference.ts"
 import * as ModelEventsConsumer from "../../services/ModelEventsConsumer.ts"
 import * as ModelEventsOutbox from "../../services/ModelEventsOutbox.ts"
+import { ModelLoading } from "../../services/ModelLoading.ts"
 import { ModelProtection } from "../../services/ModelProtection.ts"
 import { Models } from "../../services/Models.ts"
 import { Pipeline } from "../../services/Pipeline.ts"
+import { StorageQuota } from "../../services/StorageQuota.ts"
 import { VersionMoves } from "../../services/VersionMoves.ts"
 import { Versions } from "../../services/Versions.ts"
 import * as KeyDigestNode from "../crypto/KeyDigestNode.ts"
@@ -28,9 +31,11 @@ import * as OutboxPg from "../postgres/messaging/OutboxPg.ts"
 import * as ModelChangesPg from "../postgres/ModelChangesPg.ts"
 import * as ModelRepositoryPg from "../postgres/ModelRepositoryPg.ts"
 import * as ReadinessPg from "../postgres/ReadinessPg.ts"
+import * as JournalPg from "../postgres/saga/JournalPg.ts"
 import * as TransactionPg from "../postgres/TransactionPg.ts"
 import { Settings } from "../settings/Settings.ts"
 import * as ArtifactStoreFolder from "../storage/ArtifactStoreFolder.ts"
+import * as ModelStorageFolder from "../storage/ModelStorageFolder.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import * as PlatformMetrics from "../telemetry/PlatformMetrics.ts"
 import { Prometheus } from "../telemetry/Prometheus.ts"
@@ -54,8 +59,21 @@ const modelProtection = Layer.unwrap(
 )
 
 const storage = Layer.unwrap(
-  Effect.map(Settings, ({ dataDirectory }) => ArtifactStoreFolder.layer({ directory: `${dataDirectory}/artifacts` }))
+  Effect.map(Settings, ({ dataDirectory }) => {
+    const directory = `${dataDirectory}/artifacts`
+    return Layer.merge(ArtifactStoreFolder.layer({ directory }), ModelStorageFolder.layer({ directory }))
+  })
 )
+
+const storageQuota = Layer.effect(
+  StorageQuota,
+  Effect.map(Settings, ({ quotaModels, quotaStorage }) => ({
+    models: quotaModels,
+    bytes: ByteSize.toNumberUnsafe(quotaStorage)
+  }))
+)
+
+const sagas = Sagas.layer().pipe(Layer.provide(JournalPg.layer()))
 
 const runnerLimits = Layer.effect(
   RunnerLimits,
@@ -91,10 +109,10 @@ const useCases = Layer.mergeAll(
   AsynchronousInference.tasks,
   ApiKeys.layer,
   Authenticator.layer,
-  ArtifactSweep.layer,
   Pipeline.layer
 ).pipe(
   Layer.provideMerge(Inference.layer),
+  Layer.provideMerge(Layer.mergeAll(ArtifactSweep.layer, ModelLoading.layer, storageQuota, sagas)),
   Layer.provideMerge(Layer.mergeAll(Deployments.layer, VersionMoves.layer, modelProtection)),
   Layer.provideMerge(ModelEventsOutbox.layer)
 )

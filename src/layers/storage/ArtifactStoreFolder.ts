@@ -3,12 +3,14 @@ import type { SecureRandom } from "effect/crypto/SecureRandom"
 import type { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import { Sha256 } from "../../domain/model/Artifact.ts"
 import { ArtifactStore } from "../../services/ArtifactStore.ts"
+import * as ArtifactFolders from "./ArtifactFolders.ts"
 import * as StagingFolder from "./StagingFolder.ts"
 import { storageUnavailable } from "./StorageUnavailable.ts"
 
 /*
  * <directory>/.staging/<uuid>                      bytes that arrive, or wait to be published
  * <directory>/<first two digits>/<sha256>          artifacts
+ * <directory>/models/                              see `ModelStorageFolder`
  *
  * Folders have mode 0700 and files 0600: artifact files are read by runner processes of the same user.
  */
@@ -25,12 +27,6 @@ export const layer = (
 ): Layer.Layer<ArtifactStore, DependencyUnavailable, FileSystem.FileSystem | Path.Path | SecureRandom> =>
   Layer.effect(ArtifactStore, make(options.directory))
 
-/** Where an artifact is, or would be. */
-interface Location {
-  readonly folder: string
-  readonly file: string
-}
-
 const make = Effect.fnUntraced(function*(directory: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -40,36 +36,15 @@ const make = Effect.fnUntraced(function*(directory: string) {
     Effect.catch(storageUnavailable(`use the folder ${root}`))
   )
 
-  /** Nothing but a digest is ever made into a path, however a string came by its brand. */
-  const locate = (sha256: Sha256): Effect.Effect<Location> => {
-    if (!isSha256(sha256)) return Effect.die(new TypeError(`not a SHA-256: ${JSON.stringify(sha256)}`))
-    const folder = path.join(root, sha256.slice(0, 2))
-    return Effect.succeed({ folder, file: path.join(folder, sha256) })
-  }
-  /** A new name is on disk only when the folder that holds it is. */
-  const syncFolder = (folder: string) =>
-    Effect.scoped(Effect.flatMap(fs.open(folder, { flag: "r" }), (opened) => opened.sync))
+  const { locate, move } = yield* ArtifactFolders.make(root)
   const exists = (file: string) => fs.exists(file).pipe(Effect.catch(storageUnavailable("look for an artifact")))
 
-  /**
-   * Bytes that are there already are replaced, so that their age begins anew: who collects old artifacts that no version
-   * uses must not take one that has just been uploaded again. Those who read the replaced file go on reading it.
-   */
-  const publisher = (from: string, to: Location) => {
-    let moved = false
-    return Effect.gen(function*() {
-      yield* fs.makeDirectory(to.folder, { recursive: true, mode: 0o700 })
-      // A second attempt, after a folder could not be synced, finds the file moved.
-      if (!moved) yield* fs.rename(from, to.file)
-      moved = true
-      yield* syncFolder(to.folder)
-      yield* syncFolder(root)
-    }).pipe(
-      Effect.uninterruptible,
+  const publisher = (from: string, to: ArtifactFolders.Location) =>
+    move(from, to).pipe(
       Effect.catch(storageUnavailable("publish an artifact")),
+      Effect.flatMap((isThere) => isThere ? Effect.void : storageUnavailable("publish an artifact")(`${from} is gone`)),
       Effect.withSpan("ArtifactStoreFolder.publish")
     )
-  }
 
   const namesIn = (folder: string) =>
     Stream.fromIterableEffect(fs.readDirectory(folder)).pipe(
@@ -86,9 +61,9 @@ const make = Effect.fnUntraced(function*(directory: string) {
 
   return ArtifactStore.of({
     stage: Effect.fn("ArtifactStoreFolder.stage")(function*(bytes, { maxBytes }) {
-      const { artifact, file } = yield* staging.receive(bytes, maxBytes)
+      const { artifact, name, file } = yield* staging.receive(bytes, maxBytes)
       yield* Effect.annotateCurrentSpan({ sha256: artifact.sha256, size: artifact.size })
-      return { artifact, publish: publisher(file, yield* locate(artifact.sha256)) }
+      return { artifact, name, publish: publisher(file, yield* locate(artifact.sha256)) }
     }),
     read: Effect.fn("ArtifactStoreFolder.read")(function*(sha256, range) {
       const { file } = yield* locate(sha256)

@@ -16,6 +16,7 @@ const staleAfter = Duration.hours(1)
 /** Bytes that are whole and on disk, in a file that goes when the scope closes, unless it was moved away by then. */
 export interface StagedFile {
   readonly artifact: Artifact
+  readonly name: string
   readonly file: string
 }
 
@@ -48,7 +49,8 @@ export const open = Effect.fnUntraced(function*(
   yield* removeStale(directory)
 
   const receive: StagingFolder["receive"] = Effect.fnUntraced(function*(bytes, maxBytes) {
-    const file = path.join(directory, yield* random.uuidV4())
+    const name = yield* random.uuidV4()
+    const file = path.join(directory, name)
     // Registered before the file is opened, so that it is closed first and then removed.
     yield* Effect.addFinalizer(() =>
       fs.remove(file, { force: true }).pipe(
@@ -70,7 +72,7 @@ export const open = Effect.fnUntraced(function*(
     })
     yield* Stream.runForEach(bytes, take)
     yield* Effect.uninterruptible(opened.sync).pipe(Effect.catch(storageUnavailable("write a file")))
-    return { artifact: new Artifact({ sha256: Sha256.make(hash.digest("hex")), size, format: "onnx" }), file }
+    return { artifact: new Artifact({ sha256: Sha256.make(hash.digest("hex")), size, format: "onnx" }), name, file }
   })
   return { receive }
 })

@@ -25,7 +25,7 @@ describe("ModelRepositoryPg", () => {
       Effect.gen(function*() {
         const repository = yield* ModelRepository
         const model = yield* Registry.newModel(ModelName.make("states"))
-        yield* repository.insert(model)
+        yield* Registry.insert(model)
         yield* repository.claimArtifact(artifact)
         yield* repository.claimArtifact(optimized)
         const life: ReadonlyArray<VersionState> = [
@@ -56,7 +56,7 @@ describe("ModelRepositoryPg", () => {
       Effect.gen(function*() {
         const repository = yield* ModelRepository
         const model = yield* Registry.newModel(ModelName.make("failing"))
-        yield* repository.insert(model)
+        yield* Registry.insert(model)
         const failure = new VersionFailure({ stage: "validate", code: "not_onnx", message: "upload a model" })
         const version = { modelId: model.id, version: 1 }
         assert.isTrue(
@@ -70,8 +70,8 @@ describe("ModelRepositoryPg", () => {
         const repository = yield* ModelRepository
         const first = yield* Registry.newModel(ModelName.make("taken"))
         const second = yield* Registry.newModel(ModelName.make("taken"))
-        yield* repository.insert(first)
-        const error = yield* Effect.flip(repository.insert(second))
+        yield* Registry.insert(first)
+        const error = yield* Effect.flip(Registry.insert(second))
         assert.strictEqual(error._tag, "ModelNameTaken")
         assert.isUndefined(yield* repository.find(second.id))
         assert.strictEqual((yield* repository.find("taken"))?.model.id, first.id)
@@ -80,8 +80,8 @@ describe("ModelRepositoryPg", () => {
     it.effect("finds models by parts of their texts and by tag, and takes wildcards for themselves", () =>
       Effect.gen(function*() {
         const repository = yield* ModelRepository
-        yield* repository.insert(yield* Registry.newModel(ModelName.make("find_me"), { tags: ["vision", "b"] }))
-        yield* repository.insert(yield* Registry.newModel(ModelName.make("find.me"), { tags: ["text"] }))
+        yield* Registry.insert(yield* Registry.newModel(ModelName.make("find_me"), { tags: ["vision", "b"] }))
+        yield* Registry.insert(yield* Registry.newModel(ModelName.make("find.me"), { tags: ["text"] }))
         const find = (text: string | undefined, tag: string | undefined) =>
           Effect.map(repository.list({ text, tag, before: undefined, limit: 10 }), (all) => all.map(({ name }) => name))
         assert.deepStrictEqual(yield* find("FIND_ME", undefined), ["find_me"])
@@ -94,14 +94,14 @@ describe("ModelRepositoryPg", () => {
       Effect.gen(function*() {
         const repository = yield* ModelRepository
         const names = Array.from({ length: 7 }, (_, index) => ModelName.make(`page-${index}`))
-        for (const name of names) yield* repository.insert(yield* Registry.newModel(name, { tags: ["paged"] }))
+        for (const name of names) yield* Registry.insert(yield* Registry.newModel(name, { tags: ["paged"] }))
         const seen: Array<string> = []
         let before: ModelId | undefined
         for (let turn = 0; turn < 4; turn++) {
           const page = yield* repository.list({ text: undefined, tag: "paged", before, limit: 2 })
           seen.push(...page.map(({ name }) => name))
           before = page.at(-1)?.id
-          yield* repository.insert(yield* Registry.newModel(ModelName.make(`page-new-${turn}`), { tags: ["paged"] }))
+          yield* Registry.insert(yield* Registry.newModel(ModelName.make(`page-new-${turn}`), { tags: ["paged"] }))
         }
         assert.deepStrictEqual(seen, names.toReversed())
       }))
@@ -110,7 +110,7 @@ describe("ModelRepositoryPg", () => {
       Effect.gen(function*() {
         const repository = yield* ModelRepository
         const model = yield* Registry.newModel(ModelName.make("aliased"))
-        yield* repository.insert(model)
+        yield* Registry.insert(model)
         const production = AliasName.make("production")
         yield* repository.setAlias(model.id, production, 1, yield* DateTime.now)
         const found = yield* repository.find("aliased")
@@ -126,7 +126,7 @@ describe("ModelRepositoryPg", () => {
         const repository = yield* ModelRepository
         const sql = yield* SqlClient.SqlClient
         const model = yield* Registry.newModel(ModelName.make("sweeping"))
-        yield* repository.insert(model)
+        yield* Registry.insert(model)
         const used = new Artifact({ sha256: digest("c"), size: 1, format: "onnx" })
         const claimed = new Artifact({ sha256: digest("d"), size: 1, format: "onnx" })
         const unused = new Artifact({ sha256: digest("e"), size: 1, format: "onnx" })
@@ -146,7 +146,7 @@ describe("ModelRepositoryPg", () => {
         })))
         yield* Deferred.await(claims)
         const removed = yield* Ref.make<ReadonlyArray<string>>([])
-        yield* repository.sweepArtifacts(0, (sha256) => Ref.update(removed, (all) => [...all, sha256]))
+        yield* repository.sweepArtifacts({ graceMillis: 0 }, (sha256) => Ref.update(removed, (all) => [...all, sha256]))
         yield* Deferred.succeed(done, undefined)
         yield* Fiber.join(claim)
         assert.include(yield* Ref.get(removed), unused.sha256)
