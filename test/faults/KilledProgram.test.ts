@@ -37,7 +37,7 @@ describe.concurrent("the program is killed between an upload and ready, and star
 
         const startedAt = yield* DateTime.now
         const second = yield* start(directory)
-        const settled = yield* request(second, "GET", `${version}?wait=20s`)
+        const settled = yield* request(second, "GET", `${version}?wait=60s`)
         const { status, error } = yield* Schema.decodeUnknownEffect(Status)(settled.json)
         assert.strictEqual(status, "ready", JSON.stringify(error))
         const steps = yield* history(second, `${version}/events`)
@@ -54,6 +54,6 @@ describe.concurrent("the program is killed between an upload and ready, and star
         yield* eventually(() => alive(started).length === 0)
         assert.isNotEmpty(runnersOf(second.process.pid))
       }),
-    30_000
+    120_000
   )
 })
