@@ -88,7 +88,7 @@ export const start = Effect.fnUntraced(function*(
     Effect.raceFirst(
       Effect.flatMap(Deferred.await(exited), (code) => Effect.die(new Error(`ended with ${code}:\n${output()}`)))
     ),
-    Effect.timeout("30 seconds")
+    Effect.timeout("90 seconds")
   )
   return { url, key: adminKey, ...launched } satisfies Program
 })
