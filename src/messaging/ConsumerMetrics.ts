@@ -10,7 +10,16 @@ const attempts = Metric.histogram("messaging_consumer_attempt_seconds", {
   boundaries: [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60]
 })
 
-export type Outcome = "handled" | "retried" | "dead-lettered"
+export type Outcome =
+  | "handled"
+  | "retried"
+  | "dead-lettered"
+  /** Put behind an earlier message of its key that waits in a retry topic. */
+  | "held"
+  /** Nothing to this consumer. */
+  | "skipped"
+  /** A copy of what has gone on already. */
+  | "superseded"
 
 export const countRecord = (group: string, topic: string, outcome: Outcome) =>
   Metric.update(Metric.withAttributes(records, { group, topic, outcome }), 1)

@@ -1,5 +1,6 @@
-import { DateTime, Effect } from "effect"
+import { DateTime, Effect, Option, Schema } from "effect"
 import type { LogRecord, NewRecord } from "./EventLog.ts"
+import { murmur2 } from "./Partitioner.ts"
 import { deadLetter } from "./RecordHeaders.ts"
 
 /** Where the messages of a topic go that could not be handled. */
@@ -8,32 +9,88 @@ export const deadLetterTopic = (topic: string): string => `${topic}.dlq`
 export interface Failure {
   readonly code: string
   readonly message: string
+  /** Of the error that is the cause, if there is one. */
+  readonly stack?: string | undefined
 }
 
 /** Longer messages are cut: headers are for people and are kept small. */
 const maxMessageLength = 1_000
 
+const maxFrames = 5
+const frame = /^\s*at (?:(.*?) \()?(?:.*[\\/])?([^\\/():]+:\d+)(?::\d+)?\)?\s*$/
+
+/** Libraries' own frames say nothing of where the program failed. */
+const isForeign = (line: string): boolean => /[\\/]node_modules[\\/]|\(?node:/.test(line)
+
+/** The first frames of a stack as `function file:line`, without folders, so that they are the same on any machine. */
+const framesOf = (stack: string): ReadonlyArray<string> =>
+  stack.split("\n").filter((line) => !isForeign(line)).flatMap((line) => {
+    const [, name = "", place = ""] = frame.exec(line) ?? []
+    return place === "" ? [] : [`${name} ${place}`.trim()]
+  }).slice(0, maxFrames)
+
+const encoder = new TextEncoder()
+
+const digestOf = (text: string): string => (murmur2(encoder.encode(text)) >>> 0).toString(16).padStart(8, "0")
+
+/** A record of the topic itself (place 0) or of one of its retry topics. */
+export interface Copy {
+  readonly place: number
+  readonly offset: number
+}
+
+const Origin = Schema.Struct({
+  [deadLetter.group]: Schema.String,
+  [deadLetter.offset]: Schema.FiniteFromString,
+  [deadLetter.copy]: Schema.TemplateLiteralParser([Schema.FiniteFromString, ":", Schema.FiniteFromString])
+})
+const decodeOrigin = Schema.decodeUnknownOption(Origin)
+
+/** Which message of the group a dead letter stands for: its offset in its topic, and the record that was replaced. */
+export const originOf = (
+  group: string,
+  letter: LogRecord
+): { readonly offset: number; readonly copy: Copy } | undefined => {
+  const headers = Option.getOrUndefined(decodeOrigin(letter.headers))
+  if (headers?.[deadLetter.group] !== group) return undefined
+  const [place, , offset] = headers[deadLetter.copy]
+  return { offset: headers[deadLetter.offset], copy: { place, offset } }
+}
+
 /** The record that stands for a message in the dead letters: as it was, with the reason and the origin in headers. */
 export const deadLetterOf = (
   record: LogRecord,
-  options: { readonly group: string; readonly attempts: number; readonly failure: Failure }
+  options: {
+    readonly group: string
+    readonly attempts: number
+    readonly failure: Failure
+    /** Where the record stood that it replaces. */
+    readonly copy: Copy
+  }
 ): Effect.Effect<NewRecord> =>
-  Effect.map(DateTime.now, (now) => ({
-    topic: deadLetterTopic(record.topic),
-    key: record.key,
-    value: record.value,
-    headers: {
-      ...record.headers,
-      [deadLetter.error]: options.failure.code,
-      [deadLetter.message]: headerText(options.failure.message),
-      [deadLetter.group]: options.group,
-      [deadLetter.topic]: record.topic,
-      [deadLetter.partition]: String(record.partition),
-      [deadLetter.offset]: String(record.offset),
-      [deadLetter.attempts]: String(options.attempts),
-      [deadLetter.at]: DateTime.formatIso(now)
+  Effect.map(DateTime.now, (now) => {
+    const { code, message, stack = "" } = options.failure
+    const frames = framesOf(stack)
+    return {
+      topic: deadLetterTopic(record.topic),
+      key: record.key,
+      value: record.value,
+      headers: {
+        ...record.headers,
+        [deadLetter.error]: code,
+        [deadLetter.message]: headerText(message),
+        [deadLetter.stack]: headerText(frames.join("\n")),
+        [deadLetter.digest]: digestOf([code, ...frames].join("\n")),
+        [deadLetter.group]: options.group,
+        [deadLetter.topic]: record.topic,
+        [deadLetter.partition]: String(record.partition),
+        [deadLetter.offset]: String(record.offset),
+        [deadLetter.attempts]: String(options.attempts),
+        [deadLetter.copy]: `${options.copy.place}:${options.copy.offset}`,
+        [deadLetter.at]: DateTime.formatIso(now)
+      }
     }
-  }))
+  })
 
 /** For a log that does not take the dead letter whole. The message itself is still where the headers say it came from. */
 export const withoutValue = (letter: NewRecord): NewRecord => ({

@@ -11,13 +11,15 @@
  * - What a group has handled is what it has committed. Everything after the committed offset is delivered again to the
  *   next owner: at least once, never lost.
  */
-import type { Array, Effect } from "effect"
+import type { Array, Effect, Scope } from "effect"
 import { Context, Schema } from "effect"
 
 export interface Topic {
   /** 1 to 249 of `A-Z a-z 0-9 . _ -`. */
   readonly name: string
   readonly partitions: number
+  /** Where a log is set to give new topics another number of partitions, this one has its own all the same. */
+  readonly isExact?: boolean | undefined
 }
 
 /** Text in keys and headers holds no NUL character. */
@@ -50,10 +52,12 @@ export interface Subscription {
   readonly maxBatchBytes?: number | undefined
 }
 
-/** A partition while it belongs to this member. */
-export interface AssignedPartition {
+/** A partition that this member may read and commit. */
+export interface ReadablePartition {
   readonly topic: string
   readonly partition: number
+  /** Where `take` begins. */
+  readonly committed: number
   /**
    * The next records of the partition, each record once per assignment, starting after the committed offset. Waits
    * while there are none and while the log is away. What is read ahead of the caller is bounded: less than a batch, and
@@ -65,6 +69,35 @@ export interface AssignedPartition {
    * partition may belong to somebody else.
    */
   readonly commit: (nextOffset: number) => Effect.Effect<void, PartitionLost | EventLogUnavailable>
+}
+
+/** A partition that comes along with another. */
+export interface CompanionPartition extends ReadablePartition {
+  /** Where the partition ended when it was opened. */
+  readonly end: number
+}
+
+/** A partition while it belongs to this member. */
+export interface AssignedPartition extends ReadablePartition {
+  /**
+   * The partitions of the same number in other topics, as companions: whoever holds this one, and nobody else of the
+   * group, reads and commits those. So what one topic's records lead to in another needs no agreement among members.
+   * A group without a committed offset starts at the earliest. They are read for as long as the scope is open.
+   */
+  readonly companions: (
+    topics: ReadonlyArray<string>
+  ) => Effect.Effect<ReadonlyArray<CompanionPartition>, UnknownTopic | EventLogUnavailable, Scope.Scope>
+}
+
+/** Where to begin reading without a group, and how much to bring. */
+export interface Excerpt {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  /** Default 500. */
+  readonly maxRecords?: number | undefined
+  /** Bytes of values, but always one record. Default 1 MiB. */
+  readonly maxBytes?: number | undefined
 }
 
 /** The readable part of a partition: `[start, end)`. */
@@ -108,6 +141,16 @@ export class EventLog extends Context.Service<EventLog, {
     subscription: Subscription,
     onAssigned: (partition: AssignedPartition) => Effect.Effect<void, never, R>
   ) => Effect.Effect<never, UnknownTopic, R>
+  /**
+   * Records from an offset on, for who belongs to no group: none where there is none yet, as it does not wait. `next` is
+   * where to go on. What retention has removed is passed over.
+   */
+  readonly read: (
+    excerpt: Excerpt
+  ) => Effect.Effect<
+    { readonly records: ReadonlyArray<LogRecord>; readonly next: number },
+    EventLogUnavailable | UnknownTopic
+  >
   readonly ranges: (topic: string) => Effect.Effect<ReadonlyArray<PartitionRange>, EventLogUnavailable | UnknownTopic>
   /** Each partition that the group has an offset of; empty for a group that never subscribed. */
   readonly lag: (group: string) => Effect.Effect<ReadonlyArray<PartitionLag>, EventLogUnavailable>

@@ -80,12 +80,31 @@ export const make = (options: EventLogMemoryOptions = {}): {
         const { partition, topic } = held
         const source = partitions.find((one) => one.topic === topic && one.partition === partition)
         const take = source === undefined ? Effect.never : yield* source.reader(held.committed, subscription)
+        const lost = new PartitionLost({ group: subscription.group, topic, partition })
         const commit = (nextOffset: number) =>
-          Effect.flatMap(Clock.currentTimeMillis, (now) =>
-            group.commit(member, held, nextOffset, now)
-              ? Effect.void
-              : new PartitionLost({ group: subscription.group, topic, partition }))
-        return { topic, partition, take, commit }
+          Effect.flatMap(
+            Clock.currentTimeMillis,
+            (now) => group.commit(member, held, nextOffset, now) ? Effect.void : lost
+          )
+        const companions = Effect.forEach((topic: string) =>
+          Effect.gen(function*() {
+            const source = (yield* partitionsOf(topic))[partition]
+            if (source === undefined) return yield* new UnknownTopic({ topic })
+            group.begin(topic, partition, source.start)
+            const committed = group.committed(topic, partition)
+            return {
+              topic,
+              partition,
+              committed,
+              end: source.end,
+              take: yield* source.reader(committed, subscription),
+              commit: (nextOffset: number) =>
+                Effect.flatMap(Clock.currentTimeMillis, (now) =>
+                  group.commitAlong(member, held, topic, nextOffset, now) ? Effect.void : lost)
+            }
+          })
+        )
+        return { topic, partition, committed: held.committed, take, commit, companions }
       })
     }
   }
@@ -103,6 +122,11 @@ export const make = (options: EventLogMemoryOptions = {}): {
     ensureTopics,
     publish,
     subscribe,
+    read: (excerpt) =>
+      Effect.map(
+        partitionsOf(excerpt.topic),
+        (partitions) => partitions[excerpt.partition]?.read(excerpt) ?? { records: [], next: excerpt.offset }
+      ),
     ranges: (topic) =>
       Effect.map(partitionsOf(topic), Array.map(({ end, partition, start }) => ({ partition, start, end }))),
     lag: (group) =>

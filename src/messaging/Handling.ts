@@ -18,6 +18,13 @@ export class MessageRefused extends Schema.TaggedError<MessageRefused>()("Messag
   cause: Schema.optional(Schema.Defect())
 }) {}
 
+/** The message means nothing to this consumer, which passes it over: neither a failure nor a reason to wait. */
+export class MessageSkipped extends Schema.TaggedError<MessageSkipped>()("MessageSkipped", {
+  /** Stable and short, for metrics. */
+  code: Schema.String,
+  message: Schema.String
+}) {}
+
 /** Reads a record's value as UTF-8 JSON of the given schema; anything else is refused as `undecodable`. */
 export const decodeJson = <A, RD>(
   schema: Schema.Codec<A, unknown, RD, unknown>

@@ -81,6 +81,18 @@ export class MemoryGroup {
     return true
   }
 
+  /** As `commit`, for a partition that comes along with the one that is held. */
+  commitAlong(id: string, held: Held, topic: string, nextOffset: number, now: number): boolean {
+    const companion = this.#holdings.get(`${topic}/${held.partition}`)
+    if (companion === undefined || !this.commit(id, held, 0, now)) return false
+    companion.committed = Math.max(companion.committed, nextOffset)
+    return true
+  }
+
+  committed(topic: string, partition: number): number {
+    return this.#holdings.get(`${topic}/${partition}`)?.committed ?? 0
+  }
+
   leave(id: string): void {
     this.#members.delete(id)
     for (const holding of this.#holdings.values()) {

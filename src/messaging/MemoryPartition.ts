@@ -1,6 +1,6 @@
 import { Array, Effect, Latch } from "effect"
 import type { Scope } from "effect"
-import type { LogRecord, NewRecord, Subscription } from "./EventLog.ts"
+import type { Excerpt, LogRecord, NewRecord, Subscription } from "./EventLog.ts"
 import { defaultMaxBatchBytes, defaultMaxBatchRecords } from "./EventLog.ts"
 
 /** One partition of `EventLogMemory`: the newest `capacity` records, and who waits for more. */
@@ -56,8 +56,18 @@ export class MemoryPartition {
     )
   }
 
-  #read(from: number, subscription: Subscription): ReadonlyArray<LogRecord> {
-    const { maxBatchBytes = defaultMaxBatchBytes, maxBatchRecords = defaultMaxBatchRecords } = subscription
+  read(
+    { maxBytes, maxRecords, offset }: Excerpt
+  ): { readonly records: ReadonlyArray<LogRecord>; readonly next: number } {
+    const records = this.#read(offset, { maxBatchBytes: maxBytes, maxBatchRecords: maxRecords })
+    return { records, next: (records.at(-1)?.offset ?? offset - 1) + 1 }
+  }
+
+  #read(
+    from: number,
+    limits: Pick<Subscription, "maxBatchBytes" | "maxBatchRecords">
+  ): ReadonlyArray<LogRecord> {
+    const { maxBatchBytes = defaultMaxBatchBytes, maxBatchRecords = defaultMaxBatchRecords } = limits
     const index = Math.max(0, from - this.start)
     const batch: Array<LogRecord> = []
     let bytes = 0

@@ -1,11 +1,12 @@
-/** What a consumer does with one partition while it belongs to this process. */
-import { Deferred, Effect, Latch, Semaphore } from "effect"
+/** What a consumer does with one partition, and what comes along with it, while it belongs to this process. */
+import { Deferred, Effect, Latch } from "effect"
 import type { Duration } from "effect"
-import type { AssignedPartition, EventLog, LogRecord } from "./EventLog.ts"
+import * as DeadLetter from "./DeadLetter.ts"
+import type { AssignedPartition, CompanionPartition, EventLog, LogRecord, ReadablePartition } from "./EventLog.ts"
+import { HeldKeys } from "./HeldKeys.ts"
 import { keepTrying } from "./KeepTrying.ts"
-import * as KeyLanes from "./KeyLanes.ts"
-import { LowWatermark } from "./LowWatermark.ts"
-import { recordSize } from "./RecordSize.ts"
+import * as PlaceConsumer from "./PlaceConsumer.ts"
+import * as RetryTopics from "./RetryTopics.ts"
 import * as Settlement from "./Settlement.ts"
 
 export interface PartitionConsumerOptions extends Settlement.SettlementOptions {
@@ -15,73 +16,117 @@ export interface PartitionConsumerOptions extends Settlement.SettlementOptions {
   readonly drainTimeout: Duration.Input
 }
 
-/** What a record costs in memory beyond its own bytes, roughly. */
-const recordOverhead = 512
+/** Retry topics and dead letters need little memory, for what they hold waits in the log as well. */
+const companionShare = 4
 
-/**
- * Works until interrupted; then finishes what has begun, as far as the time allows, and commits it. The rest is
- * delivered to whoever gets the partition next. Ends by itself when the partition is lost.
- */
+/** Hears what an earlier owner has put into a companion and nobody has settled. */
+const recall = Effect.fnUntraced(function*(
+  log: EventLog["Service"],
+  { committed, end, partition, topic }: CompanionPartition,
+  hear: (record: LogRecord) => void
+) {
+  for (let offset = committed; offset < end;) {
+    const { next, records } = yield* log.read({ topic, partition, offset }).pipe(
+      keepTrying("What waits to be tried again can't be read; trying again")
+    )
+    records.forEach(hear)
+    // What retention has removed is not there to be read, however often it is asked for.
+    if (next === offset) return
+    offset = next
+  }
+})
+
+/** How far the places are committed; whoever waits is woken when one has moved. */
+const makeProgress = (places: ReadonlyArray<ReadablePartition>) => {
+  const committed = places.map((place) => place.committed)
+  let moved = Latch.makeUnsafe(false)
+  return {
+    reach: (place: number) => (nextOffset: number) => {
+      committed[place] = nextOffset
+      const reached = moved
+      // Before who waits goes on, which may be at once: it looks for the next one.
+      moved = Latch.makeUnsafe(false)
+      reached.openUnsafe()
+    },
+    hasPassed: (place: number, offset: number) => (committed[place] ?? 0) > offset,
+    /** Opens with the next move from now on. */
+    get moved() {
+      return moved
+    }
+  }
+}
+
+/** Works until interrupted, and then gives back what has not begun. Ends by itself when the partition is lost. */
 export const run = Effect.fnUntraced(function*(
   log: EventLog["Service"],
   options: PartitionConsumerOptions,
   partition: AssignedPartition
 ) {
-  const { maxBufferedBytes } = options
-  const watermark = new LowWatermark()
-  const budget = yield* Semaphore.make(maxBufferedBytes)
-  const progress = Latch.makeUnsafe(false)
+  const { group, maxBufferedBytes, retries } = options
+  const { topic } = partition
+  const memory: Settlement.Memory = { held: new HeldKeys(), buried: new Set() }
   const draining = yield* Deferred.make<void>()
-  const settle = Settlement.make(log, options, draining)
-  let committed = -1
+  const lost = yield* Deferred.make<void>()
+  const settle = Settlement.make(log, options, memory, draining)
 
-  const costOf = (record: LogRecord) => Math.min(maxBufferedBytes, recordSize(record) + recordOverhead)
-
-  const lanes = yield* KeyLanes.make((record: LogRecord) =>
-    Effect.flatMap(settle(record), (settled) => {
-      if (settled === "given back") return Effect.void
-      watermark.done(record.offset)
-      progress.openUnsafe()
-      return Effect.asVoid(budget.release(costOf(record)))
-    })
+  const retryTopics = RetryTopics.topicsOf(topic, retries.places)
+  const [letters, ...waiting] = yield* partition.companions([DeadLetter.deadLetterTopic(topic), ...retryTopics]).pipe(
+    keepTrying("The retry topics can't be opened; trying again")
   )
+  if (letters === undefined) return
+  const progress = makeProgress([partition, ...waiting])
 
-  const accept = (record: LogRecord) =>
-    Effect.flatMap(budget.take(costOf(record)), () => {
-      watermark.delivered(record.offset)
-      return lanes.add(record.key, record)
+  const readAt = (place: number) => (record: LogRecord) => RetryTopics.read(group, topic, place, record)
+
+  yield* recall(log, letters, (letter) => {
+    const origin = DeadLetter.originOf(group, letter)
+    if (origin !== undefined) memory.buried.add(origin.offset)
+  })
+  for (const [index, companion] of waiting.entries()) {
+    yield* recall(log, companion, (record) => {
+      const message = readAt(index + 1)(record)
+      if (message === undefined) return
+      const { hops, place, record: { key, offset } } = message
+      const known = memory.held.find(key, offset)
+      if (known === undefined || known.hops < hops) memory.held.put(key, offset, { place, hops })
     })
-  const taking = Effect.flatMap(partition.take, (records) => Effect.forEach(records, accept, { discard: true }))
+  }
 
-  const commit = Effect.suspend(() => {
-    const { committable } = watermark
-    if (committable === undefined || committable <= committed) return Effect.void
-    return partition.commit(committable).pipe(
-      Effect.catchTag("PartitionLost", Effect.succeed),
-      keepTrying("An offset can't be committed; trying again"),
-      Effect.flatMap((lost) => {
-        if (lost !== undefined) return Effect.fail(lost)
-        committed = committable
-        return Effect.void
+  /** A dead letter is remembered until no record of its message can be delivered again. */
+  const settleLetter = (letter: LogRecord): Effect.Effect<Settlement.Settled> =>
+    Effect.suspend(() => {
+      const origin = DeadLetter.originOf(group, letter)
+      if (origin === undefined) return Effect.succeed("done")
+      const { copy, offset } = origin
+      const { moved } = progress
+      if (progress.hasPassed(0, offset) && progress.hasPassed(copy.place, copy.offset)) {
+        memory.buried.delete(offset)
+        return Effect.succeed("done")
+      }
+      return Effect.raceFirst(
+        Effect.flatMap(moved.await, () => settleLetter(letter)),
+        Effect.as(Deferred.await(draining), "given back" as const)
+      )
+    })
+
+  const common = { ...options, draining, lost }
+  const aside = { ...common, maxBufferedBytes: Math.ceil(maxBufferedBytes / companionShare) }
+  yield* Effect.raceAllFirst([
+    PlaceConsumer.run(partition, {
+      ...common,
+      settle: (record) => settle(RetryTopics.inOwnTopic(record)),
+      onCommitted: progress.reach(0)
+    }),
+    PlaceConsumer.run(letters, { ...aside, settle: settleLetter, onCommitted: () => undefined }),
+    ...waiting.map((companion, index) =>
+      PlaceConsumer.run(companion, {
+        ...aside,
+        settle: (record) => {
+          const message = readAt(index + 1)(record)
+          return message === undefined ? Effect.succeed("done") : settle(message)
+        },
+        onCommitted: progress.reach(index + 1)
       })
     )
-  })
-  const committing = Effect.suspend(() => {
-    progress.closeUnsafe()
-    return commit
-  }).pipe(
-    Effect.andThen(Effect.sleep(options.commitInterval)),
-    Effect.andThen(progress.await)
-  )
-
-  const drain = Deferred.succeed(draining, undefined).pipe(
-    Effect.andThen(Effect.timeoutOption(lanes.drain, options.drainTimeout)),
-    Effect.andThen(Effect.timeoutOption(commit, options.drainTimeout)),
-    Effect.catch((error) => Effect.logInfo("What was done last will be delivered again", error))
-  )
-
-  yield* Effect.raceAllFirst([Effect.forever(taking), Effect.forever(committing), lanes.join]).pipe(
-    Effect.onInterrupt(() => drain),
-    Effect.catchTag("PartitionLost", (error) => Effect.logInfo("Stopped working on a partition", error))
-  )
+  ])
 }, Effect.scoped)

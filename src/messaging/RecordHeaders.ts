@@ -9,15 +9,45 @@ export const eventId = "event-id"
 /** W3C Trace Context, level 1. */
 const traceparent = "traceparent"
 
+/** A message on its way through the retry topics: where it came from and how far it is. */
+export const retry = {
+  /** The group that retries it: to any other it is nothing. */
+  group: "retry-group",
+  /** The offset that it has in its own topic, in the partition of the same number. */
+  offset: "retry-offset",
+  /** Milliseconds since the epoch, on the log's clock. */
+  publishedAt: "retry-published-at",
+  /** Attempts that have failed. */
+  attempts: "retry-attempts",
+  /** Counts the copies of the message: of two the one with the larger number counts. */
+  hops: "retry-hops",
+  /** `omitted` when the record was too large to take these headers: the value is read where the message came from. */
+  value: "retry-value"
+} as const
+
+/** A dead letter that was replayed. */
+export const replay = {
+  /** The group that failed: other groups have handled the message and pass it over. */
+  group: "replay-group",
+  /** How often the message has been replayed. */
+  count: "replay-count"
+} as const
+
 /** Why and from where a record came to the dead letters. */
 export const deadLetter = {
   error: "dlq-error",
   message: "dlq-message",
+  /** Where in the program it failed: some frames of the stack. */
+  stack: "dlq-stack",
+  /** Of error and stack: the same for failures of the same kind. */
+  digest: "dlq-digest",
   group: "dlq-group",
   topic: "dlq-topic",
   partition: "dlq-partition",
   offset: "dlq-offset",
   attempts: "dlq-attempts",
+  /** The record that the dead letter replaces, as `place:offset`; place 0 is the topic itself, then come its retry topics. */
+  copy: "dlq-copy",
   at: "dlq-at",
   /** `omitted` when the value was too large to keep. */
   value: "dlq-value"

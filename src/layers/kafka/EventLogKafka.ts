@@ -11,6 +11,7 @@ import { EventLog } from "../../messaging/EventLog.ts"
 import * as GroupMember from "../../messaging/GroupMember.ts"
 import * as GroupRequests from "./GroupRequests.ts"
 import * as KafkaClient from "./KafkaClient.ts"
+import * as KafkaExcerpt from "./KafkaExcerpt.ts"
 import * as KafkaFetcher from "./KafkaFetcher.ts"
 import * as KafkaGroup from "./KafkaGroup.ts"
 import * as KafkaOffsets from "./KafkaOffsets.ts"
@@ -36,6 +37,7 @@ export const layer = (options: EventLogKafkaOptions) =>
       const client = yield* newClient
       const topics = KafkaTopics.make(client, options)
       const offsets = KafkaOffsets.make(client)
+      const read = KafkaExcerpt.make(client, offsets)
       const group = {
         sessionTimeout: Duration.fromInputUnsafe(options.sessionTimeout ?? "10 seconds"),
         heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? "1 second")
@@ -59,6 +61,7 @@ export const layer = (options: EventLogKafkaOptions) =>
           options
         ),
         subscribe,
+        read: (excerpt) => Effect.andThen(topics.find(excerpt.topic), KafkaTopics.unavailable("read")(read(excerpt))),
         ranges: (topic) => Effect.andThen(topics.find(topic), KafkaTopics.unavailable("ranges")(offsets.ranges(topic))),
         lag: (group) => KafkaTopics.unavailable("lag")(offsets.lag(group))
       })

@@ -43,3 +43,17 @@ export const read = (
   const last = messages.at(-1)
   return { records, next: last === undefined ? from : Math.max(from, Number(last.offset) + 1) }
 }
+
+/** As many of the first records as a batch may hold; at least one where there is any. */
+export const firstBatch = (
+  records: ReadonlyArray<LogRecord>,
+  maxRecords: number,
+  maxBytes: number
+): ReadonlyArray<LogRecord> => {
+  let bytes = 0
+  const end = records.findIndex(({ value }, index) => {
+    bytes += value.byteLength
+    return index === maxRecords || (index > 0 && bytes > maxBytes)
+  })
+  return end === -1 ? records : records.slice(0, end)
+}

@@ -189,7 +189,7 @@ export const make = Effect.fnUntraced(function*(
       yield* Effect.forkScoped(follow(source))
 
       const take: AssignedPartition["take"] = Effect.suspend(() => {
-        const batch = firstBatch(source.buffer, maxBatchRecords, maxBatchBytes)
+        const batch = FetchedRecords.firstBatch(source.buffer, maxBatchRecords, maxBatchBytes)
         if (!Array.isReadonlyArrayNonEmpty(batch)) {
           source.arrived.closeUnsafe()
           return Effect.andThen(source.arrived.await, take)
@@ -204,17 +204,3 @@ export const make = Effect.fnUntraced(function*(
     })
   }
 })
-
-/** As many of the first records as a batch may hold; at least one where there is any. */
-const firstBatch = (
-  records: ReadonlyArray<LogRecord>,
-  maxRecords: number,
-  maxBytes: number
-): ReadonlyArray<LogRecord> => {
-  let bytes = 0
-  const end = records.findIndex(({ value }, index) => {
-    bytes += value.byteLength
-    return index === maxRecords || (index > 0 && bytes > maxBytes)
-  })
-  return end === -1 ? records : records.slice(0, end)
-}

@@ -3,8 +3,8 @@
  * The broker fences by member and generation: it refuses a commit of a member that it has put out.
  */
 import { Clock, Duration, Effect, Latch, Option } from "effect"
-import { EventLogUnavailable, PartitionLost } from "../../messaging/EventLog.ts"
-import type { Subscription } from "../../messaging/EventLog.ts"
+import { EventLogUnavailable, PartitionLost, UnknownTopic } from "../../messaging/EventLog.ts"
+import type { AssignedPartition, Subscription } from "../../messaging/EventLog.ts"
 import type { GroupCoordinator, Held } from "../../messaging/GroupMember.ts"
 import type { Partition } from "./GroupProtocol.ts"
 import type { GroupRequests, MemberIdentity } from "./GroupRequests.ts"
@@ -157,23 +157,26 @@ export const coordinator = (
       }))
     )
 
-  const commit = (id: string, held: KafkaHeld) =>
+  /** Commits where `at` stands while the partition that is held has belonged to this member without interruption. */
+  const commit = (id: string, held: KafkaHeld, at: { readonly topic: string; committed: number } = held) =>
     Effect.fnUntraced(function*(nextOffset: number) {
-      const { partition, topic } = held
+      const { partition } = held
+      const lost = new PartitionLost({ group, topic: held.topic, partition })
       const deadline = (yield* Clock.currentTimeMillis) + Duration.toMillis(options.sessionTimeout)
       while (true) {
         const mine = find(id, held)
-        if (current === undefined || mine === undefined) return yield* new PartitionLost({ group, topic, partition })
-        if (nextOffset <= mine.committed) return
+        if (current === undefined || mine === undefined) return yield* lost
+        const place = at === held ? mine : at
+        if (nextOffset <= place.committed) return
         const failure = yield* Effect.match(
-          requests.commit(current, [{ topic, partition, offset: nextOffset }]),
+          requests.commit(current, [{ topic: at.topic, partition, offset: nextOffset }]),
           { onFailure: (failure) => failure, onSuccess: () => undefined }
         )
         if (failure === undefined) {
-          mine.committed = Math.max(mine.committed, nextOffset)
+          place.committed = Math.max(place.committed, nextOffset)
           return
         }
-        if (isOut(failure)) return yield* new PartitionLost({ group, topic, partition })
+        if (isOut(failure)) return yield* lost
         if (!isRebalance(failure) || (yield* Clock.currentTimeMillis) >= deadline) {
           return yield* new EventLogUnavailable({ operation: "commit", cause: failure })
         }
@@ -181,6 +184,28 @@ export const coordinator = (
         changes.openUnsafe()
         yield* Effect.sleep("20 millis")
       }
+    })
+
+  /** The broker takes commits of a member's generation for any partition, so those of companions need no share of it. */
+  const companions = (id: string, held: KafkaHeld): AssignedPartition["companions"] =>
+    Effect.fnUntraced(function*(topics) {
+      const { partition } = held
+      const positions = new Map(
+        (yield* unavailable("companions")(
+          offsets.committed(group, topics.map((topic) => ({ topic, partition })))
+        )).map(({ offset, topic }) => [topic, offset])
+      )
+      return yield* Effect.forEach(topics, (topic) =>
+        Effect.gen(function*() {
+          const [starts, ends] = yield* unavailable("companions")(
+            Effect.all([offsets.side(topic, "start"), offsets.side(topic, "end")])
+          )
+          const [start, end] = [starts.get(partition), ends.get(partition)]
+          if (start === undefined || end === undefined) return yield* new UnknownTopic({ topic })
+          const committed = Math.max(start, positions.get(topic) ?? start)
+          const take = yield* fetcher.open(topic, partition, committed)
+          return { topic, partition, committed, end, take, commit: commit(id, held, { topic, committed }) }
+        }), { concurrency: "unbounded" })
     })
 
   return {
@@ -195,7 +220,7 @@ export const coordinator = (
     open: Effect.fnUntraced(function*(id, held) {
       const { committed, partition, topic } = held
       const take = yield* fetcher.open(topic, partition, committed)
-      return { topic, partition, take, commit: commit(id, held) }
+      return { topic, partition, committed, take, commit: commit(id, held), companions: companions(id, held) }
     })
   }
 }

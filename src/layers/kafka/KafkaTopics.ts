@@ -41,11 +41,11 @@ export const make = (client: KafkaClient, options: TopicOptions): KafkaTopics =>
       (partitions) => Effect.sync(() => known.set(topic, partitions))
     )
 
-  const create = Effect.fnUntraced(function*({ name, partitions }: Topic) {
+  const create = Effect.fnUntraced(function*({ isExact, name, partitions }: Topic) {
     const { topicErrors } = yield* client.askAny("CreateTopics", {
       topics: [{
         topic: name,
-        numPartitions: partitions > 1 ? options.partitions ?? partitions : partitions,
+        numPartitions: partitions > 1 && isExact !== true ? options.partitions ?? partitions : partitions,
         replicationFactor: options.replication ?? -1,
         // A record's time is then the log's, as the port has it, and not its publisher's.
         configEntries: [{ name: "message.timestamp.type", value: "LogAppendTime" }]

@@ -2,7 +2,13 @@
 import { assert, layer as shareLayer, vi } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Queue, Random } from "effect"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
-import type { AssignedPartition, LogRecord, NewRecord, Subscription } from "../../../src/messaging/EventLog.ts"
+import type {
+  AssignedPartition,
+  CompanionPartition,
+  LogRecord,
+  NewRecord,
+  Subscription
+} from "../../../src/messaging/EventLog.ts"
 import { partitionOf } from "../../../src/messaging/Partitioner.ts"
 
 /** Real servers on a busy machine take their time; each wait of these tests has a deadline of its own. */
@@ -572,6 +578,100 @@ export const eventLogContract = <E>(name: string, adapter: Layer.Layer<EventLog 
         const deliveries = yield* inTime(takeDistinct(seen, 1))
         assert.strictEqual(deliveries[0]?.record.offset, 1)
         assert.strictEqual((yield* Effect.flip(old.commit(5)))._tag, "PartitionLost")
+      }))
+
+    it.effect("is read without a group: in order, bounded, from anywhere, and without waiting", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const topic = yield* uniqueTopic(2)
+        const [first, second] = ["key-0", "key-1"].map((key) => partitionOf(key, 2))
+        yield* log.publish(numbered(topic, 20, 1))
+        const partition = first ?? 0
+        const all: Array<LogRecord> = []
+        let offset = 0
+        while (all.length < 20) {
+          const { next, records } = yield* log.read({ topic, partition, offset, maxRecords: 7 })
+          assert.isAtMost(records.length, 7)
+          assert.isAbove(next, offset)
+          all.push(...records)
+          offset = next
+        }
+        assert.deepStrictEqual(all.map(text), Array.from({ length: 20 }, (_, i) => String(i)))
+        assert.deepStrictEqual(yield* log.read({ topic, partition, offset: 20 }), { records: [], next: 20 })
+        const { records: [one] } = yield* log.read({ topic, partition, offset: 13, maxRecords: 1 })
+        assert.strictEqual(one === undefined ? "" : text(one), "13")
+        const { records: [large] } = yield* log.read({ topic, partition, offset: 3, maxBytes: 1 })
+        assert.strictEqual(large?.offset, 3)
+        if (second !== first) {
+          assert.deepStrictEqual(yield* log.read({ topic, partition: second ?? 0, offset: 0 }), {
+            records: [],
+            next: 0
+          })
+        }
+        assert.strictEqual(
+          (yield* Effect.flip(log.read({ topic: "nowhere", partition: 0, offset: 0 })))._tag,
+          "UnknownTopic"
+        )
+      }))
+
+    it.effect("law 57: companions come along with a partition: read and committed by its owner, and by nobody else", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const leases = yield* Leases
+        const topic = yield* uniqueTopic(2)
+        const beside = `${topic}.beside`
+        yield* log.ensureTopics([{ name: beside, partitions: 2, isExact: true }])
+        const partition = partitionOf("key-0", 2)
+        const subscription = subscriptionOf(topic)
+        yield* log.publish(numbered(beside, 5, 1))
+        const opened = yield* Queue.unbounded<CompanionPartition>()
+        const seen = yield* Queue.unbounded<ReadonlyArray<LogRecord>>()
+        const owner = yield* Effect.forkScoped(
+          log.subscribe(
+            subscription,
+            (assigned) =>
+              assigned.partition !== partition ? Effect.never : Effect.scoped(Effect.gen(function*() {
+                for (const companion of yield* Effect.orDie(assigned.companions([beside]))) {
+                  yield* Queue.offer(opened, companion)
+                  return yield* Effect.forever(Effect.flatMap(companion.take, (batch) => Queue.offer(seen, batch)))
+                }
+              }))
+          )
+        )
+        const first = yield* inTime(Queue.take(opened))
+        assert.deepStrictEqual([first.topic, first.partition, first.committed, first.end], [beside, partition, 0, 5])
+        const read = (yield* inTime(Queue.take(seen))).map(text)
+        while (read.length < 5) read.push(...(yield* inTime(Queue.take(seen))).map(text))
+        assert.deepStrictEqual(read, ["0", "1", "2", "3", "4"])
+        yield* log.publish([recordOf(beside, "key-0", "5")])
+        assert.deepStrictEqual((yield* inTime(Queue.take(seen))).map(text), ["5"])
+        yield* first.commit(4)
+        yield* first.commit(2)
+        const lags = (yield* log.lag(subscription.group)).filter((one) =>
+          one.topic === beside && one.partition === partition
+        )
+        assert.deepStrictEqual(lags, [{ topic: beside, partition, committed: 4, end: 6, lag: 2 }])
+
+        yield* leases.end(subscription.group)
+        assert.strictEqual((yield* Effect.flip(first.commit(6)))._tag, "PartitionLost")
+        yield* Fiber.interrupt(owner)
+        yield* Effect.forkScoped(
+          log.subscribe(
+            subscription,
+            (assigned) =>
+              assigned.partition !== partition ? Effect.never : Effect.scoped(Effect.flatMap(
+                Effect.orDie(assigned.companions([beside])),
+                (all) => Effect.andThen(Queue.offerAll(opened, all), Effect.never)
+              ))
+          )
+        )
+        const next = yield* inTime(
+          Effect.repeat(Queue.take(opened), { until: (companion) => companion !== first && companion.committed > 0 })
+        )
+        assert.deepStrictEqual([next.committed, next.end], [4, 6])
+        const [record] = yield* inTime(next.take)
+        assert.strictEqual(record.offset, 4)
+        yield* next.commit(6)
       }))
 
     it.effect("a defect of a handler ends its subscription, and gives the partitions back", () =>

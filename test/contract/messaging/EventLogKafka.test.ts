@@ -2,6 +2,7 @@ import { Array, Duration, Effect, Layer } from "effect"
 import * as EventLogKafka from "../../../src/layers/kafka/EventLogKafka.ts"
 import * as KafkaClient from "../../../src/layers/kafka/KafkaClient.ts"
 import { brokers, describeWithKafka, describeWithKafkaNode } from "../../support/Kafka.ts"
+import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract, Leases } from "./EventLogContract.ts"
 
 /** Puts all members out of their group, as the coordinator does with those that it has not heard of for too long. */
@@ -40,7 +41,13 @@ const adapter = (version?: string) =>
       ))
   )
 
-describeWithKafka("on the newest Kafka", () => eventLogContract("EventLogKafka", adapter()))
+describeWithKafka("on the newest Kafka", () => {
+  eventLogContract("EventLogKafka", adapter())
+  consumerContract("Consumer on Kafka", adapter())
+})
 
 const older = "3.9.2"
-describeWithKafkaNode(older)(`on Kafka ${older}`, () => eventLogContract("EventLogKafka", adapter(older)))
+describeWithKafkaNode(older)(`on Kafka ${older}`, () => {
+  eventLogContract("EventLogKafka", adapter(older))
+  consumerContract("Consumer on Kafka", adapter(older))
+})

@@ -1,6 +1,7 @@
 import { Context, Effect, Layer } from "effect"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
 import * as EventLogMemory from "../../../src/messaging/EventLogMemory.ts"
+import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract, Leases } from "./EventLogContract.ts"
 
 const adapter = Layer.effectContext(Effect.sync(() => {
@@ -9,3 +10,4 @@ const adapter = Layer.effectContext(Effect.sync(() => {
 }))
 
 eventLogContract("EventLogMemory", adapter)
+consumerContract("Consumer in memory", adapter)

@@ -2,6 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { Array, Effect, Layer, Queue, References } from "effect"
 import { SqlClient } from "effect/sql"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
+import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract, eventually, Leases } from "./EventLogContract.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
@@ -17,6 +18,8 @@ eventLogContract(
   "EventLogPg",
   Layer.provideMerge(leases, PgMessaging.layer({ eventLog: { lease: "3 seconds" } }))
 )
+
+consumerContract("Consumer on PostgreSQL", PgMessaging.layer({ eventLog: { lease: "3 seconds" } }))
 
 const quiet = Layer.succeed(References.MinimumLogLevel, "None")
 

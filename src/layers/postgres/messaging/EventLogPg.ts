@@ -4,13 +4,14 @@
  */
 import { Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
-import { EventLog } from "../../../messaging/EventLog.ts"
+import { defaultMaxBatchBytes, defaultMaxBatchRecords, EventLog } from "../../../messaging/EventLog.ts"
 import * as GroupMember from "../../../messaging/GroupMember.ts"
 import { defaultMaxRecordBytes } from "../../../messaging/RecordSize.ts"
 import * as EventLogRetention from "./EventLogRetention.ts"
 import { Notifications } from "./Notifications.ts"
 import * as PgAppend from "./PgAppend.ts"
 import * as PgGroup from "./PgGroup.ts"
+import * as PgReader from "./PgReader.ts"
 import * as PgTopics from "./PgTopics.ts"
 
 export interface EventLogPgOptions extends EventLogRetention.Options {
@@ -34,10 +35,21 @@ export const layer = (options: EventLogPgOptions = {}) =>
         yield* Effect.forEach(subscription.topics, topics.findWhenAvailable, { discard: true })
         const changes = yield* notifications.latch(PgGroup.groupSubject(subscription.group))
         return yield* GroupMember.run(
-          PgGroup.coordinator(sql, notifications, { subscription, lease, changes, scope: yield* Effect.scope }),
+          PgGroup.coordinator(sql, notifications, topics, { subscription, lease, changes, scope: yield* Effect.scope }),
           onAssigned
         )
       }, Effect.scoped)
+
+      const read: EventLog["Service"]["read"] = ({ maxBytes, maxRecords, offset, partition, topic }) =>
+        Effect.gen(function*() {
+          const partitionId = (yield* topics.find(topic))[partition]
+          if (partitionId === undefined) return { records: [], next: offset }
+          const records = yield* PgReader.read(sql, { partitionId, topic, partition }, offset, {
+            maxRecords: maxRecords ?? defaultMaxBatchRecords,
+            maxBytes: maxBytes ?? defaultMaxBatchBytes
+          })
+          return { records, next: (records.at(-1)?.offset ?? offset - 1) + 1 }
+        }).pipe(PgTopics.failure("read"))
 
       const ranges: EventLog["Service"]["ranges"] = (topic) =>
         topics.find(topic).pipe(
@@ -82,6 +94,7 @@ export const layer = (options: EventLogPgOptions = {}) =>
         ensureTopics: topics.ensure,
         publish: PgAppend.make(sql, topics, options.maxRecordBytes ?? defaultMaxRecordBytes),
         subscribe,
+        read,
         ranges,
         lag
       })

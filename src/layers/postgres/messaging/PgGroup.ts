@@ -9,14 +9,15 @@ import { Deferred, Duration, Effect, Fiber, Option } from "effect"
 import type { Latch, Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import { shareOf } from "../../../messaging/Assignment.ts"
-import { PartitionLost } from "../../../messaging/EventLog.ts"
-import type { Subscription } from "../../../messaging/EventLog.ts"
+import { EventLogUnavailable, PartitionLost, UnknownTopic } from "../../../messaging/EventLog.ts"
+import type { AssignedPartition, Subscription } from "../../../messaging/EventLog.ts"
 import type { GroupCoordinator, Held } from "../../../messaging/GroupMember.ts"
 import { channel } from "./Notifications.ts"
 import type { Notifications } from "./Notifications.ts"
 import { recordsSubject } from "./PgAppend.ts"
 import * as PgReader from "./PgReader.ts"
 import { failure } from "./PgTopics.ts"
+import type { PgTopics } from "./PgTopics.ts"
 import * as Presence from "./Presence.ts"
 
 /** The subject of notifications about changes of a group. */
@@ -40,6 +41,7 @@ interface PgHeld extends Held {
 export const coordinator = (
   sql: SqlClient.SqlClient,
   notifications: Notifications["Service"],
+  topicsOf: PgTopics,
   options: {
     readonly subscription: Subscription
     readonly lease: Duration.Duration
@@ -47,7 +49,8 @@ export const coordinator = (
     readonly scope: Scope.Scope
   }
 ): GroupCoordinator<PgHeld> => {
-  const { changes, lease, scope, subscription: { from, group, topics } } = options
+  const { changes, lease, scope, subscription } = options
+  const { from, group, topics } = subscription
   const readers = new Map<number, PgReader.PgReader>()
   const fromNow = (duration: Duration.Duration) =>
     sql`clock_timestamp() + make_interval(secs => ${Duration.toSeconds(duration)}::float8)`
@@ -139,7 +142,7 @@ export const coordinator = (
       const { excess, free } = shareOf(member, yield* members, rows)
       if (free.length > 0) yield* take(member, free.map(({ id }) => id))
       const mine = rows.filter((row) => row.owner === member || free.includes(row))
-      for (const { end, id } of mine) readers.get(id)?.hint(end)
+      for (const { end, id } of rows) readers.get(id)?.hint(end)
       return Option.some(mine.map((row): PgHeld => ({
         id: row.id,
         topic: row.topic,
@@ -182,12 +185,15 @@ export const coordinator = (
       failure("leave")
     )
 
-  const commit = (member: string, held: PgHeld) => (nextOffset: number) =>
+  const commit = (member: string, held: PgHeld, partitionId = held.id) => (nextOffset: number) =>
     sql`
       UPDATE event_log_offsets SET committed = greatest(committed, ${nextOffset}::bigint)
-      WHERE ${isOwned(member, held)} AND EXISTS (
-        SELECT FROM event_log_members WHERE id = ${member}::uuid AND expires_at > clock_timestamp()
-      ) RETURNING 1`.pipe(
+      WHERE group_name = ${group} AND partition_id = ${partitionId}
+        AND EXISTS (SELECT FROM event_log_offsets WHERE ${isOwned(member, held)})
+        AND EXISTS (
+          SELECT FROM event_log_members WHERE id = ${member}::uuid AND expires_at > clock_timestamp()
+        )
+      RETURNING 1`.pipe(
       failure("commit"),
       Effect.filterOrFail(
         (rows) => rows.length > 0,
@@ -196,25 +202,66 @@ export const coordinator = (
       Effect.asVoid
     )
 
+  /** In the map of readers for as long as the scope is open, so that it is told of what notifications may have missed. */
+  const openReader = (options: Omit<Parameters<typeof PgReader.make>[1], "subscription">) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const reader = PgReader.make(sql, { ...options, subscription })
+        readers.set(options.partitionId, reader)
+        return reader
+      }),
+      () => Effect.sync(() => readers.delete(options.partitionId))
+    )
+
+  const beginAlong = (ids: ReadonlyArray<number>) =>
+    sql<{ readonly id: number; readonly committed: bigint; readonly end: bigint }>`
+      WITH begun AS (
+        INSERT INTO event_log_offsets (group_name, partition_id, committed)
+        SELECT ${group}, id, start_offset FROM event_log_partitions WHERE id = ANY (${ids}::int[])
+        ON CONFLICT DO NOTHING RETURNING partition_id, committed
+      )
+      SELECT p.id, coalesce(begun.committed, o.committed) AS committed, p.next_offset AS end
+      FROM event_log_partitions AS p
+      LEFT JOIN begun ON begun.partition_id = p.id
+      LEFT JOIN event_log_offsets AS o ON o.group_name = ${group} AND o.partition_id = p.id
+      WHERE p.id = ANY (${ids}::int[])`.pipe(failure("companions"))
+
+  const companions = (member: string, held: PgHeld): AssignedPartition["companions"] =>
+    Effect.fnUntraced(function*(names) {
+      const { partition } = held
+      const wanted = yield* Effect.forEach(names, (topic) =>
+        Effect.gen(function*() {
+          const id = (yield* topicsOf.find(topic))[partition]
+          if (id === undefined) return yield* new UnknownTopic({ topic })
+          const arrived = yield* notifications.latch(recordsSubject(id))
+          arrived.closeUnsafe()
+          return { id, topic, arrived }
+        }))
+      const positions = new Map((yield* beginAlong(wanted.map(({ id }) => id))).map((row) => [row.id, row]))
+      return yield* Effect.forEach(wanted, ({ arrived, id, topic }) =>
+        Effect.gen(function*() {
+          const position = positions.get(id)
+          if (position === undefined) {
+            return yield* new EventLogUnavailable({ operation: "companions", cause: `${topic} was begun just now` })
+          }
+          const [committed, end] = [Number(position.committed), Number(position.end)]
+          const { take } = yield* openReader({
+            partitionId: id,
+            topic,
+            partition,
+            from: committed,
+            isEmpty: committed >= end,
+            arrived
+          })
+          return { topic, partition, committed, end, take, commit: commit(member, held, id) }
+        }))
+    })
+
   const open = Effect.fnUntraced(function*(member: string, held: PgHeld) {
     const { committed, id, partition, topic } = held
     const arrived = yield* notifications.latch(recordsSubject(id))
-    const reader = yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        const reader = PgReader.make(sql, {
-          partitionId: id,
-          topic,
-          partition,
-          from: committed,
-          subscription: options.subscription,
-          arrived
-        })
-        readers.set(id, reader)
-        return reader
-      }),
-      () => Effect.sync(() => readers.delete(id))
-    )
-    return { topic, partition, take: reader.take, commit: commit(member, held) }
+    const { take } = yield* openReader({ partitionId: id, topic, partition, from: committed, arrived })
+    return { topic, partition, committed, take, commit: commit(member, held), companions: companions(member, held) }
   })
 
   return {
