@@ -18,6 +18,15 @@ const exitConfiguration = 78
 const teardown: Runtime.Teardown = (exit, onExit) =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? onExit(0) : Runtime.defaultTeardown(exit, onExit)
 
+/** For what whoever started the program can mend: says it as a sentence, without where in the code it was found. */
+const endWith = (code: number) => ({ message }: { readonly message: string }) =>
+  Effect.andThen(
+    Console.error(message),
+    Effect.sync(() => {
+      process.exitCode = code
+    })
+  )
+
 const serve = Command.make("serve", {}, () => Layer.launch(All.layer)).pipe(
   Command.withDescription("Run the platform: HTTP API, pipeline and models in one process")
 )
@@ -45,12 +54,13 @@ const program = Layer.provideMerge(observed, platform)
 
 Command.run(maas, { version: "0.1.0" }).pipe(
   Effect.provide(program),
-  Effect.catchTag("ConfigurationInvalid", (error) =>
-    Effect.andThen(
-      Console.error(error.message),
-      Effect.sync(() => {
-        process.exitCode = exitConfiguration
-      })
-    )),
+  Effect.catchTags({
+    ConfigurationInvalid: endWith(exitConfiguration),
+    AddressUnusable: endWith(1),
+    EmbeddedPostgresInUse: endWith(1),
+    EmbeddedPostgresFolderUnusable: endWith(1),
+    EmbeddedPostgresUnsupported: endWith(1),
+    EmbeddedPostgresVersionMismatch: endWith(1)
+  }),
   NodeRuntime.runMain({ teardown })
 )

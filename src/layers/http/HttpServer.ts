@@ -5,6 +5,7 @@ import { HttpIncomingMessage, HttpMiddleware, HttpRouter, HttpServer } from "eff
 import { createServer } from "node:http"
 import type { Server } from "node:http"
 import { defaultPort, Settings } from "../settings/Settings.ts"
+import { AddressUnusable } from "./AddressUnusable.ts"
 import * as Edge from "./Edge.ts"
 import { ExpressLane } from "./ExpressLane.ts"
 
@@ -37,7 +38,11 @@ const listen = <E, R>(routes: Effect.Effect<App, E, R>) =>
     const app = yield* routes
     const edge = yield* Edge.make
     const server = createServer({ headersTimeout, requestTimeout })
-    const { address } = yield* NodeHttpServer.make(() => server, { host, port })
+    const { address } = yield* Effect.catchTag(
+      NodeHttpServer.make(() => server, { host, port }),
+      "ServeError",
+      AddressUnusable.from(host, port)
+    )
     const requests = yield* Effect.acquireRelease(Scope.make("parallel"), (scope, exit) => Scope.close(scope, exit))
     const general = yield* NodeHttpServer.makeHandler(edge(app), { scope: requests })
     yield* Effect.addFinalizer(() => Effect.timeoutOption(closed(server), shutdownGrace))
