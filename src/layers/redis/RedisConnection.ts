@@ -136,7 +136,10 @@ export const open = Effect.fnUntraced(
         busy.closeUnsafe()
         if (oldest === undefined) return yield* busy.await
         // Whoever asks from now on must not wait until the connection is given up.
-        yield* Effect.raceFirst(busy.await, Effect.sleep(Math.max(0, oldest.sentAt + hungMillis - now())))
+        yield* Effect.timeoutOrElse(busy.await, {
+          duration: Math.max(0, oldest.sentAt + hungMillis - now()),
+          orElse: () => Effect.void
+        })
       } else {
         let next = oldest === undefined ? Infinity : oldest.sentAt + hungMillis
         for (const { deadline } of awaited) next = Math.min(next, deadline)

@@ -10,7 +10,13 @@ import type { CircuitSettings } from "../circuit/CircuitSettings.ts"
 import type { CircuitBreaker, ProtectOptions } from "../CircuitBreaker.ts"
 import * as Deadline from "../Deadline.ts"
 import type { DeadlineExceeded } from "../Deadline.ts"
+import * as Fallbacks from "../Fallback.ts"
+import type { Fallback } from "../Fallback.ts"
+import * as Faults from "../FaultInjection.ts"
+import type { FaultInjection } from "../FaultInjection.ts"
 import * as Hedge from "../Hedge.ts"
+import { orLastValue } from "../LastAnswers.ts"
+import type { LastAnswers } from "../LastAnswers.ts"
 import { layer } from "../Policy.ts"
 import type { Policy } from "../Policy.ts"
 import type { Limits } from "../ratelimit/Limiter.ts"
@@ -212,3 +218,47 @@ export const rateLimit = (options: RateLimitOptions): Policy<RateLimited | Impos
     wrap: withLimit(options)
   })
 }
+
+/** Another answer in place of the errors that the fallback names. */
+export const fallback = <Handled, B, E2, R2>(
+  fallback: Fallback<Handled, B, E2, R2>
+): Policy<E2, Handled, R2, B> =>
+  layer<E2, Handled, R2, B>({
+    role: { kind: "Fallback" },
+    get text() {
+      return `fallback "${fallback.name}"`
+    },
+    metrics: ["fallback_answers_total", "fallback_calls_begun_total", "fallback_calls_total"],
+    wrap: Fallbacks.orElse(fallback)
+  })
+
+/** The last good answer for the key in place of an error, while it is young enough. */
+export const lastAnswer = <A, E>(
+  last: LastAnswers<A, E>,
+  key: string
+): Policy<never, never, never, A, E, A> =>
+  layer<never, never, never, A, E, A>({
+    role: { kind: "Fallback" },
+    get text() {
+      return `last answer "${last.name}" (within ${milliseconds(last.withinMillis)})`
+    },
+    metrics: [
+      "last_answers_calls_begun_total",
+      "last_answers_calls_total",
+      "last_answers_evictions_total",
+      "last_answers_kept",
+      "last_answers_stale_total"
+    ],
+    wrap: (self) => orLastValue(self, last, key)
+  })
+
+/** Faults on purpose while a drill is under way: the innermost layer. */
+export const faults = <E>(faults: FaultInjection<E>): Policy<E> =>
+  layer<E>({
+    role: { kind: "FaultInjection" },
+    get text() {
+      return `fault injection "${faults.name}"`
+    },
+    metrics: ["fault_injection_active", "fault_injection_injected_total"],
+    wrap: Faults.around(faults)
+  })
