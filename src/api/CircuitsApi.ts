@@ -34,7 +34,10 @@ const circuitPath = { circuit: CircuitId }
 
 const list = HttpApiEndpoint.get("list", "/", { query: page(CircuitId), success: pageOf(CircuitView) })
   .annotate(RequiredScope, "admin")
-  .annotate(OpenApi.Description, "The circuits of the process that answers: each one has its own.")
+  .annotate(
+    OpenApi.Description,
+    "The circuits of all processes together where there is Redis, else of the process that answers."
+  )
 
 const get = HttpApiEndpoint.get("get", "/:circuit", {
   params: circuitPath,
@@ -47,7 +50,7 @@ const act = <Identifier extends string>(identifier: Identifier, description: str
     params: circuitPath,
     headers: idempotencyHeader,
     success: CircuitView,
-    error: [Problems.circuitNotFound, ...Problems.idempotency]
+    error: [Problems.circuitNotFound, Problems.dependencyUnavailable, ...Problems.idempotency]
   }).annotate(RequiredScope, "admin").annotate(CountedAs, "writes").annotate(OpenApi.Description, description)
 
 export class CircuitsApi extends HttpApiGroup.make("circuits")

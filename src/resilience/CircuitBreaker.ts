@@ -2,8 +2,8 @@
  * A circuit breaker: calls to something that fails are refused at once for a while, so that it can recover and callers
  * don't wait in vain; then a few probes find out whether it has.
  *
- * The state lives in this process. `make` guards one thing, `makeKeyed` many alike (hosts, models, tenants), each with
- * a circuit of its own.
+ * The state lives in this process; `SharedCircuitBreaker` has it in a store for all replicas together. `make` guards one
+ * thing, `makeKeyed` many alike (hosts, models, tenants), each with a circuit of its own.
  */
 import { Clock, Duration, Effect, PubSub, Stream } from "effect"
 import type { Fiber, Scope } from "effect"
@@ -19,6 +19,7 @@ import { nameOf } from "./circuit/CircuitState.ts"
 import type { ForcedMode, StateName } from "./circuit/CircuitState.ts"
 import { MemoryCircuit } from "./circuit/MemoryCircuit.ts"
 import type { Transition } from "./circuit/MemoryCircuit.ts"
+import type { CircuitStoreLost } from "./CircuitStore.ts"
 import { checked, wholeNumber } from "./InvalidSettings.ts"
 import type { InvalidSettings } from "./InvalidSettings.ts"
 
@@ -36,7 +37,7 @@ export interface CircuitSnapshot {
   readonly calls: CallWindow.Totals
 }
 
-/** What `protect` needs of a breaker; the state may live here or elsewhere. */
+/** What `protect` needs of a breaker; the state may live here or in a store (see `SharedCircuitBreaker`). */
 export interface CircuitBreaker {
   readonly name: string
   readonly settings: CircuitSettings
@@ -46,12 +47,18 @@ export interface CircuitBreaker {
   ) => Effect.Effect<A, E | CircuitOpen, R>
   readonly snapshot: Effect.Effect<CircuitSnapshot>
   /** Holds the circuit, until `reset` or another mode. */
-  readonly force: (mode: ForcedMode) => Effect.Effect<void>
+  readonly force: (mode: ForcedMode) => Effect.Effect<void, CircuitStoreLost>
   /** Closes the circuit afresh, from whatever state. */
+  readonly reset: Effect.Effect<void, CircuitStoreLost>
+}
+
+/** A breaker whose state lives here, and so is never lost. */
+export interface LocalCircuit extends CircuitBreaker {
+  readonly force: (mode: ForcedMode) => Effect.Effect<void>
   readonly reset: Effect.Effect<void>
 }
 
-interface Observed {
+export interface Observed {
   /**
    * Changes of state from now on. Each subscriber has a buffer of 256; one that falls further behind misses the oldest,
    * which it can tell by the generations.
@@ -59,7 +66,7 @@ interface Observed {
   readonly transitions: Stream.Stream<Transition>
 }
 
-export interface LocalCircuitBreaker extends CircuitBreaker, Observed {}
+export interface LocalCircuitBreaker extends LocalCircuit, Observed {}
 
 export interface KeyedCircuitBreaker extends Observed {
   readonly name: string
@@ -68,6 +75,11 @@ export interface KeyedCircuitBreaker extends Observed {
   readonly at: (key: string) => CircuitBreaker
   /** All circuits that are known now. */
   readonly list: Effect.Effect<ReadonlyArray<CircuitSnapshot>>
+}
+
+/** A breaker with keys whose state lives here. */
+export interface LocalKeyedCircuitBreaker extends KeyedCircuitBreaker {
+  readonly at: (key: string) => LocalCircuit
 }
 
 export interface KeyedCircuitOptions extends CircuitOptions {
@@ -81,7 +93,7 @@ export interface ProtectOptions<A, E> {
 
 const transitionBuffer = 256
 
-const snapshotOf = (settings: CircuitSettings, circuit: MemoryCircuit, clock: Clock.Clock): CircuitSnapshot => {
+export const snapshotOf = (settings: CircuitSettings, circuit: MemoryCircuit, clock: Clock.Clock): CircuitSnapshot => {
   const { state } = circuit
   const now = circuit.now(clock)
   return {
@@ -99,7 +111,7 @@ const snapshotOf = (settings: CircuitSettings, circuit: MemoryCircuit, clock: Cl
 
 type Find = (fiber: Fiber.Fiber<unknown, unknown>) => MemoryCircuit
 
-const handle = (settings: CircuitSettings, circuitNow: Find, circuitToSee: Find): CircuitBreaker => {
+const handle = (settings: CircuitSettings, circuitNow: Find, circuitToSee: Find): LocalCircuit => {
   const change = (f: (circuit: MemoryCircuit, now: number) => void) =>
     Effect.withFiber((fiber) => {
       const circuit = circuitNow(fiber)
@@ -118,7 +130,8 @@ const handle = (settings: CircuitSettings, circuitNow: Find, circuitToSee: Find)
   }
 }
 
-const makeTransitions = Effect.map(
+/** A stream of transitions, and how one is put into it. */
+export const makeTransitions = Effect.map(
   Effect.acquireRelease(PubSub.sliding<Transition>(transitionBuffer), PubSub.shutdown),
   (hub) => ({
     publish: (transition: Transition) => {
@@ -141,12 +154,16 @@ export const make = Effect.fnUntraced(
   }
 )
 
+/** Refuses a number of keys that makes no sense. */
+export const checkMaxKeys = (name: string, maxKeys: number): Effect.Effect<number, InvalidSettings> =>
+  checked(`The circuit breaker "${name}"`, maxKeys, [wholeNumber("maxKeys", maxKeys, 1, 10_000_000)])
+
 /** A breaker with a circuit for each key, in bounded memory. */
 export const makeKeyed = Effect.fnUntraced(
-  function*(options: KeyedCircuitOptions): Effect.fn.Return<KeyedCircuitBreaker, InvalidSettings, Scope.Scope> {
+  function*(options: KeyedCircuitOptions): Effect.fn.Return<LocalKeyedCircuitBreaker, InvalidSettings, Scope.Scope> {
     const maxKeys = options.maxKeys ?? 10_000
     const settings = yield* fromOptions(options)
-    yield* checked(`The circuit breaker "${options.name}"`, maxKeys, [wholeNumber("maxKeys", maxKeys, 1, 10_000_000)])
+    yield* checkMaxKeys(options.name, maxKeys)
     const { publish, transitions } = yield* makeTransitions
     const counters = CircuitCounters.zero()
     const circuits = new Circuits(settings, counters, publish, maxKeys)

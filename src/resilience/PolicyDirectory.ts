@@ -16,6 +16,7 @@ import type { BulkheadSnapshot } from "./Bulkhead.ts"
 import type { ForcedMode } from "./circuit/CircuitState.ts"
 import type { Transition } from "./circuit/MemoryCircuit.ts"
 import type { CircuitBreaker, CircuitSnapshot } from "./CircuitBreaker.ts"
+import type { CircuitStoreLost } from "./CircuitStore.ts"
 import type { AdaptiveLimitSnapshot, DirectoryEntry, PolicyView, RateLimitEntry } from "./policy/DirectoryEntry.ts"
 import type { RateLimitPolicy } from "./ratelimit/Policy.ts"
 import type { Quota } from "./ratelimit/RateLimitErrors.ts"
@@ -65,9 +66,12 @@ export class PolicyDirectory extends Context.Service<PolicyDirectory, {
   readonly circuits: Effect.Effect<ReadonlyArray<CircuitSnapshot>>
   readonly circuit: (address: CircuitAddress) => Effect.Effect<CircuitSnapshot, CircuitNotFound>
   /** Holds a circuit until it is reset, and answers with what it is then. */
-  readonly force: (address: CircuitAddress, mode: ForcedMode) => Effect.Effect<CircuitSnapshot, CircuitNotFound>
+  readonly force: (
+    address: CircuitAddress,
+    mode: ForcedMode
+  ) => Effect.Effect<CircuitSnapshot, CircuitNotFound | CircuitStoreLost>
   /** Closes a circuit afresh, from whatever state. */
-  readonly reset: (address: CircuitAddress) => Effect.Effect<CircuitSnapshot, CircuitNotFound>
+  readonly reset: (address: CircuitAddress) => Effect.Effect<CircuitSnapshot, CircuitNotFound | CircuitStoreLost>
   /**
    * Changes of state of all circuits, from now on. A subscriber that falls more than 1,024 behind misses the oldest,
    * which it can tell by the generations.
@@ -131,11 +135,11 @@ const make = Effect.gen(function*() {
 
   const find = <K extends Kind>(kind: K, name: string) => all(kind).find((entry) => entry.name === name)
 
-  const withCircuit = (
+  const withCircuit = <E>(
     { breaker, key }: CircuitAddress,
-    act: (circuit: CircuitBreaker) => Effect.Effect<void>
-  ): Effect.Effect<CircuitSnapshot, CircuitNotFound> =>
-    Effect.suspend(() => {
+    act: (circuit: CircuitBreaker) => Effect.Effect<void, E>
+  ): Effect.Effect<CircuitSnapshot, CircuitNotFound | E> =>
+    Effect.suspend((): Effect.Effect<CircuitSnapshot, CircuitNotFound | E> => {
       const circuit = find("Circuit", breaker)?.at(key)
       return circuit === undefined
         ? new CircuitNotFound({ breaker, key })

@@ -5,8 +5,8 @@ import { ModelCircuitOpen, ModelOverloaded } from "../domain/inference/Inference
 import { inPlace, Places } from "../resilience/bulkhead/Places.ts"
 import { ignoring } from "../resilience/circuit/CircuitRun.ts"
 import type { CircuitBreaker } from "../resilience/CircuitBreaker.ts"
-import { makeKeyed } from "../resilience/CircuitBreaker.ts"
 import type { KeyedCircuitOptions } from "../resilience/CircuitBreaker.ts"
+import { CircuitBreakers } from "../resilience/CircuitBreakers.ts"
 import * as DirectoryEntry from "../resilience/policy/DirectoryEntry.ts"
 import { PolicyDirectory } from "../resilience/PolicyDirectory.ts"
 import { show } from "../resilience/PulledMetrics.ts"
@@ -67,7 +67,8 @@ interface Protected {
 
 const make = Effect.fnUntraced(function*({ circuit, concurrency }: ModelProtectionOptions) {
   const directory = yield* PolicyDirectory
-  const breaker = circuit && (yield* Effect.orDie(makeKeyed({ ...circuit, name, maxKeys: maxVersions })))
+  const breakers = yield* CircuitBreakers
+  const breaker = circuit && (yield* Effect.orDie(breakers.makeKeyed({ ...circuit, name, maxKeys: maxVersions })))
   if (breaker !== undefined) yield* Effect.orDie(directory.register(DirectoryEntry.keyedCircuit(breaker)))
   const known = new Map<string, Protected>()
   let rejected = 0

@@ -7,6 +7,7 @@ import { Sha256 } from "../../src/domain/model/Artifact.ts"
 import { ModelId } from "../../src/domain/model/Model.ts"
 import { VersionNumber } from "../../src/domain/model/Version.ts"
 import { parse } from "../../src/resilience/circuit/CircuitText.ts"
+import { CircuitBreakers } from "../../src/resilience/CircuitBreakers.ts"
 import { PolicyDirectory } from "../../src/resilience/PolicyDirectory.ts"
 import { ModelProtection } from "../../src/services/ModelProtection.ts"
 import type { Deployment } from "../../src/services/ModelRuntime.ts"
@@ -33,7 +34,7 @@ const protection = (concurrency = 256, circuit = "5 failures; open=30s; growth=1
       parse(circuit),
       ({ options }) => ModelProtection.layer({ circuit: options, concurrency })
     )
-  ).pipe(Layer.provideMerge(PolicyDirectory.layer))
+  ).pipe(Layer.provide(CircuitBreakers.layerLocal), Layer.provideMerge(PolicyDirectory.layer))
 
 const tags = Effect.fnUntraced(
   function*(

@@ -3,10 +3,12 @@ import { HttpApiBuilder } from "effect/http-api"
 import { CircuitId, CircuitView } from "../../api/CircuitsApi.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
 import type { IdempotencyKey } from "../../domain/access/Idempotency.ts"
+import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import { cursorOf } from "../../domain/paging/Cursor.ts"
 import { CircuitNotFound } from "../../domain/protection/ProtectionErrors.ts"
 import type { StateName } from "../../resilience/circuit/CircuitState.ts"
 import type { CircuitSnapshot } from "../../resilience/CircuitBreaker.ts"
+import type { CircuitStoreLost } from "../../resilience/CircuitStore.ts"
 import type { CircuitAddress, CircuitNotFound as UnknownCircuit } from "../../resilience/PolicyDirectory.ts"
 import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
 import { answerOf, fingerprint, makeIdempotent } from "./IdempotentAnswer.ts"
@@ -63,12 +65,20 @@ export const layer = HttpApiBuilder.group(
         readonly params: { readonly circuit: string }
         readonly headers: { readonly "idempotency-key"?: IdempotencyKey }
       },
-      change: (address: CircuitAddress) => Effect.Effect<CircuitSnapshot, UnknownCircuit>
+      change: (address: CircuitAddress) => Effect.Effect<CircuitSnapshot, UnknownCircuit | CircuitStoreLost>
     ) =>
       idempotent(
         headers["idempotency-key"],
         () => fingerprint(`${name}-circuit`, circuit),
-        Effect.flatMap(found(circuit, change(addressOf(circuit))), (view) => answer(view))
+        change(addressOf(circuit)).pipe(
+          Effect.mapError((error) =>
+            error._tag === "CircuitNotFound"
+              ? new CircuitNotFound({ id: circuit })
+              : new DependencyUnavailable({ dependency: "redis", retryAfterSeconds: 1 })
+          ),
+          Effect.flatMap(viewOf),
+          Effect.flatMap((view) => answer(view))
+        )
       )
 
     return handlers.handleAll({

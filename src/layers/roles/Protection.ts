@@ -1,8 +1,10 @@
 import { Effect, Layer } from "effect"
+import { CircuitBreakers } from "../../resilience/CircuitBreakers.ts"
 import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
 import { RateLimiter } from "../../resilience/RateLimiter.ts"
 import * as RateLimiterStoreMemory from "../../resilience/RateLimiterStoreMemory.ts"
 import type { Readiness } from "../../services/Readiness.ts"
+import * as CircuitStoreRedis from "../redis/CircuitStoreRedis.ts"
 import * as RateLimiterStoreRedis from "../redis/RateLimiterStoreRedis.ts"
 import * as ReadinessRedis from "../redis/ReadinessRedis.ts"
 import * as Redis from "../redis/Redis.ts"
@@ -29,9 +31,15 @@ const byRedis = <A, E1, R1, E2, R2>(
     )
   )
 
-/** Limits, counted for all processes together where there is Redis, and the directory of all policies of this one. */
+const sharedCircuits = CircuitBreakers.layerShared().pipe(Layer.provide(CircuitStoreRedis.layer()))
+
+/**
+ * Limits and circuits, those of all processes together where there is Redis, and the directory of all policies of this
+ * process.
+ */
 export const layer = RateLimiter.layer().pipe(
   Layer.provideMerge(byRedis(RateLimiterStoreRedis.layer(), RateLimiterStoreMemory.layer())),
+  Layer.provideMerge(byRedis(sharedCircuits, CircuitBreakers.layerLocal)),
   Layer.provideMerge(PolicyDirectory.layer)
 )
 

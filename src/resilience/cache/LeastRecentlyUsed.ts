@@ -18,6 +18,15 @@ export class LeastRecentlyUsed<A> {
     return this.#evicted
   }
 
+  /** Those used least lately first. */
+  keys(): Iterable<string> {
+    return this.#values.keys()
+  }
+
+  values(): Iterable<A> {
+    return this.#values.values()
+  }
+
   /** Looks without using. */
   peek(key: string): A | undefined {
     return this.#values.get(key)

@@ -42,7 +42,8 @@ const closed = (settings: CircuitSettings, generation: number, openings: number,
 })
 
 /** A circuit that has seen nothing. */
-export const initial = (settings: CircuitSettings, now: number): Closed => closed(settings, 1, 0, now)
+export const initial = (settings: CircuitSettings, now: number, generation = 1): Closed =>
+  closed(settings, generation, 0, now)
 
 /** The open time of the n-th opening in a row: `openFor × growthⁿ⁻¹`, at most its cap. */
 export const openMillis = (settings: CircuitSettings, openings: number): number =>

@@ -1,7 +1,7 @@
 import type { Effect, Scope } from "effect"
 import { show } from "../PulledMetrics.ts"
 import type { Reading } from "../PulledMetrics.ts"
-import type { StateName } from "./CircuitState.ts"
+import type { Outcome, StateName } from "./CircuitState.ts"
 
 /**
  * What happened to the calls of one breaker, all its circuits together. Plain numbers, because a counter of a metric
@@ -30,6 +30,24 @@ export const zero = (): CircuitCounters => ({
   late: 0,
   transitions: 0
 })
+
+/** Counts a call that ended. */
+export const count = (counters: CircuitCounters, outcome: Outcome): void => {
+  switch (outcome) {
+    case "Success":
+      counters.succeeded++
+      break
+    case "Failure":
+      counters.failed++
+      break
+    case "Ignored":
+      counters.ignored++
+      break
+    case "Interrupted":
+      counters.interrupted++
+      break
+  }
+}
 
 const outcomes = ["succeeded", "failed", "ignored", "interrupted", "rejected"] as const
 const states: ReadonlyArray<StateName> = [

@@ -48,7 +48,7 @@ export const ignoring = <E>(isCallersFault: (error: E) => boolean): Classify<unk
   return counts ? "Failure" : "Ignored"
 }
 
-const rejected = (breaker: string, key: string | undefined, retryAfterMillis: number | undefined) =>
+export const rejected = (breaker: string, key: string | undefined, retryAfterMillis: number | undefined) =>
   Effect.fail(
     new CircuitOpen({
       breaker,
@@ -57,7 +57,7 @@ const rejected = (breaker: string, key: string | undefined, retryAfterMillis: nu
     })
   )
 
-const outcomeOf = <A, E>(exit: Exit.Exit<A, E>, classify: Classify<A, E>): Outcome =>
+export const outcomeOf = <A, E>(exit: Exit.Exit<A, E>, classify: Classify<A, E>): Outcome =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? "Interrupted" : classify(exit)
 
 /** Settles a call that ended. A classification that throws must not keep the permit; its defect then ends the call. */
@@ -102,13 +102,14 @@ const runPermitted = <A, E, R>(
   settings: CircuitSettings,
   circuit: MemoryCircuit,
   classify: Classify<A, E>,
-  fiber: Fiber.Fiber<unknown, unknown>
+  fiber: Fiber.Fiber<unknown, unknown>,
+  key: string | undefined
 ): Effect.Effect<A, E | CircuitOpen, R> =>
   Effect.uninterruptibleMask((restore): Effect.Effect<A, E | CircuitOpen, R> => {
     if (circuit.isDisabled) return restore(self)
     const startedAt = circuit.now(fiber.getRef(Clock.Clock))
     const admission = circuit.admit(startedAt)
-    if (admission._tag === "Rejected") return rejected(settings.name, circuit.key, admission.retryAfterMillis)
+    if (admission._tag === "Rejected") return rejected(settings.name, key, admission.retryAfterMillis)
     return Effect.onExitPrimitive(restore(self), (exit) => {
       settle(circuit, admission.permit, classify, exit, startedAt, fiber)
       return undefined
@@ -120,12 +121,14 @@ export const run = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   settings: CircuitSettings,
   circuitNow: (fiber: Fiber.Fiber<unknown, unknown>) => MemoryCircuit,
-  classify: Classify<A, E>
+  classify: Classify<A, E>,
+  /** The key that errors name, where it is not the circuit's own. */
+  key?: string
 ): Effect.Effect<A, E | CircuitOpen, R> =>
   Effect.withFiber((fiber): Effect.Effect<A, E | CircuitOpen, R> => {
     const circuit = circuitNow(fiber)
     const permit = settings.slowAfterMillis === Infinity ? circuit.closedPermit : undefined
     return permit === undefined
-      ? runPermitted(self, settings, circuit, classify, fiber)
+      ? runPermitted(self, settings, circuit, classify, fiber, key ?? circuit.key)
       : runClosed(self, circuit, permit, classify, fiber)
   })

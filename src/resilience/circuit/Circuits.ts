@@ -2,7 +2,7 @@ import type { Clock } from "effect"
 import type { CircuitCounters } from "./CircuitCounters.ts"
 import type { CircuitSettings } from "./CircuitSettings.ts"
 import { nameOf } from "./CircuitState.ts"
-import type { StateName } from "./CircuitState.ts"
+import type { CircuitState, StateName } from "./CircuitState.ts"
 import { MemoryCircuit } from "./MemoryCircuit.ts"
 import type { Transition } from "./MemoryCircuit.ts"
 
@@ -19,6 +19,7 @@ export class Circuits {
   readonly #counters: CircuitCounters
   readonly #onTransition: (transition: Transition) => void
   readonly #capacity: number
+  readonly #begin: ((key: string, now: number) => CircuitState) | undefined
   /** Least lately used first. */
   readonly #byKey = new Map<string, MemoryCircuit>()
   #latest: MemoryCircuit | undefined
@@ -27,12 +28,15 @@ export class Circuits {
     settings: CircuitSettings,
     counters: CircuitCounters,
     onTransition: (transition: Transition) => void,
-    capacity: number
+    capacity: number,
+    /** The state that a circuit begins with; closed when not given. */
+    begin?: (key: string, now: number) => CircuitState
   ) {
     this.#settings = settings
     this.#counters = counters
     this.#onTransition = onTransition
     this.#capacity = capacity
+    this.#begin = begin
   }
 
   values(): Iterable<MemoryCircuit> {
@@ -60,6 +64,11 @@ export class Circuits {
     return circuit
   }
 
+  clear(): void {
+    this.#byKey.clear()
+    this.#latest = undefined
+  }
+
   countIn(state: StateName): number {
     let count = 0
     for (const circuit of this.#byKey.values()) if (nameOf(circuit.state) === state) count++
@@ -68,7 +77,7 @@ export class Circuits {
 
   #make(key: string, clock: Clock.Clock): MemoryCircuit {
     const now = clock.currentTimeMillisUnsafe()
-    return new MemoryCircuit(this.#settings, key, this.#counters, this.#onTransition, now)
+    return new MemoryCircuit(this.#settings, key, this.#counters, this.#onTransition, now, this.#begin?.(key, now))
   }
 
   #evict(): void {

@@ -1,5 +1,6 @@
 import type { Clock } from "effect"
 import * as Automaton from "./Automaton.ts"
+import { count } from "./CircuitCounters.ts"
 import type { CircuitCounters } from "./CircuitCounters.ts"
 import type { CircuitSettings } from "./CircuitSettings.ts"
 import { nameOf } from "./CircuitState.ts"
@@ -16,6 +17,8 @@ export interface Transition {
   readonly at: number
   /** How long it stays open, if it opened. */
   readonly openMillis: number | undefined
+  /** Whether it is one of a circuit that replicas share; each of those is told once, by the replica that made it. */
+  readonly isShared: boolean
 }
 
 const transitionOf = (
@@ -31,7 +34,8 @@ const transitionOf = (
   to: nameOf(after),
   generation: after.generation,
   at,
-  openMillis: after._tag === "Open" ? after.until - after.since : undefined
+  openMillis: after._tag === "Open" ? after.until - after.since : undefined,
+  isShared: false
 })
 
 /**
@@ -52,13 +56,14 @@ export class MemoryCircuit {
     key: string | undefined,
     counters: CircuitCounters,
     onTransition: (transition: Transition) => void,
-    now: number
+    now: number,
+    state: CircuitState = Automaton.initial(settings, now)
   ) {
     this.#settings = settings
     this.key = key
     this.#counters = counters
     this.#onTransition = onTransition
-    this.#state = Automaton.initial(settings, now)
+    this.#state = state
     this.#last = now
   }
 
@@ -111,7 +116,7 @@ export class MemoryCircuit {
 
   settle(permit: Permit, outcome: Outcome, startedAt: number, now: number): void {
     const before = this.#state
-    this.#count(outcome)
+    count(this.#counters, outcome)
     if (permit.generation !== before.generation) {
       this.#counters.late++
       return
@@ -125,23 +130,6 @@ export class MemoryCircuit {
 
   reset(now: number): void {
     this.#move(Automaton.reset(this.#settings, this.#state, now), now)
-  }
-
-  #count(outcome: Outcome): void {
-    switch (outcome) {
-      case "Success":
-        this.#counters.succeeded++
-        break
-      case "Failure":
-        this.#counters.failed++
-        break
-      case "Ignored":
-        this.#counters.ignored++
-        break
-      case "Interrupted":
-        this.#counters.interrupted++
-        break
-    }
   }
 
   #move(next: CircuitState, now: number): void {

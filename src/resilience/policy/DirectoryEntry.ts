@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import type { Stream } from "effect"
 import type { Bulkhead, BulkheadSnapshot } from "../Bulkhead.ts"
 import type { Transition } from "../circuit/MemoryCircuit.ts"
-import type { CircuitBreaker, CircuitSnapshot, KeyedCircuitBreaker, LocalCircuitBreaker } from "../CircuitBreaker.ts"
+import type { CircuitBreaker, CircuitSnapshot, KeyedCircuitBreaker, Observed } from "../CircuitBreaker.ts"
 import { metrics } from "../Policy.ts"
 import type { Any } from "../Policy.ts"
 import type { RateLimitPolicy } from "../ratelimit/Policy.ts"
@@ -74,7 +74,7 @@ export interface PolicyEntry {
 
 export type DirectoryEntry = CircuitEntry | RateLimitEntry | BulkheadEntry | AdaptiveLimitEntry | PolicyEntry
 
-export const circuit = (breaker: LocalCircuitBreaker): CircuitEntry => ({
+export const circuit = (breaker: CircuitBreaker & Observed): CircuitEntry => ({
   kind: "Circuit",
   name: breaker.name,
   list: Effect.map(breaker.snapshot, (snapshot) => [snapshot]),

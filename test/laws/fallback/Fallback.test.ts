@@ -19,7 +19,7 @@ class NoAnswer extends Data.TaggedError("NoAnswer") {}
 const usual = Fallback.make({
   name: "usual",
   handles: Fallback.errors(Named),
-  answer: ({ n }) => Effect.succeed(`instead of ${n}`)
+  answer: ({ n }: Named) => Effect.succeed(`instead of ${n}`)
 })
 
 const reasonsOf = (exit: Exit.Exit<unknown, unknown>) =>
