@@ -38,3 +38,15 @@ export const show = (readings: ReadonlyArray<Reading>): Effect.Effect<void, neve
         for (const registration of registrations) registration.remove()
       })
   ).pipe(Effect.asVoid)
+
+/** The answers of a cache that counts nothing but these, named as those of `SingleFlightCache`. */
+export const hitsAndMisses = (
+  cache: string,
+  answers: { readonly hit: number; readonly miss: number }
+): ReadonlyArray<Reading> =>
+  (["hit", "miss"] as const).map((answer) => ({
+    type: "Counter",
+    id: "cache_answers_total",
+    attributes: { cache, answer },
+    read: () => answers[answer]
+  }))

@@ -4,6 +4,7 @@ import { NoVersionReady, VersionNotReady } from "../domain/inference/InferenceEr
 import type { AliasName } from "../domain/model/Model.ts"
 import { AliasNotFound, ModelNotFound, VersionNotFound } from "../domain/model/ModelErrors.ts"
 import type { VersionNumber } from "../domain/model/Version.ts"
+import { hitsAndMisses, show } from "../resilience/PulledMetrics.ts"
 import { ModelChanges } from "./ModelChanges.ts"
 import type { ModelRef, VersionRecord } from "./ModelRepository.ts"
 import { ModelRepository } from "./ModelRepository.ts"
@@ -34,6 +35,8 @@ export class Deployments extends Context.Service<Deployments, {
       const known = new Map<string, Deployment>()
       // An answer that was read before a change must not be kept after it
       let epoch = 0
+      const answers = { hit: 0, miss: 0 }
+      yield* show(hitsAndMisses("deployments", answers))
 
       yield* changes.stream.pipe(
         Stream.runForEach((change) =>
@@ -114,7 +117,12 @@ export class Deployments extends Context.Service<Deployments, {
           Effect.suspend(() => {
             const key = keyOf(ref, choice)
             const hit = known.get(key)
-            return hit === undefined ? look(key, ref, choice) : Effect.succeed(hit)
+            if (hit === undefined) {
+              answers.miss++
+              return look(key, ref, choice)
+            }
+            answers.hit++
+            return Effect.succeed(hit)
           })
       })
     })

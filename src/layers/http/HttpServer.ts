@@ -5,6 +5,7 @@ import { HttpIncomingMessage, HttpMiddleware, HttpRouter, HttpServer } from "eff
 import { createServer } from "node:http"
 import type { Server } from "node:http"
 import { defaultPort, Settings } from "../settings/Settings.ts"
+import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import { AddressUnusable } from "./AddressUnusable.ts"
 import * as Edge from "./Edge.ts"
 import { ExpressLane } from "./ExpressLane.ts"
@@ -37,7 +38,12 @@ const listen = <E, R>(routes: Effect.Effect<App, E, R>) =>
     const lane = yield* ExpressLane
     const app = yield* routes
     const edge = yield* Edge.make
+    const metrics = yield* HttpMetrics
     const server = createServer({ headersTimeout, requestTimeout })
+    server.on("connection", (socket) => {
+      metrics.connectionOpened()
+      socket.on("close", metrics.connectionClosed)
+    })
     const { address } = yield* Effect.catchTag(
       NodeHttpServer.make(() => server, { host, port }),
       "ServeError",

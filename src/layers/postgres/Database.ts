@@ -9,7 +9,7 @@ const patience = { answerWithin: "4 seconds", connectionWithin: "3 seconds" } as
 /** The pool that everything uses. */
 export const layer = Layer.unwrap(Effect.gen(function*() {
   const { databasePool } = yield* Settings
-  return DatabaseClient.layer({ ...patience, url: yield* DatabaseUrl, maxConnections: databasePool })
+  return DatabaseClient.layer({ ...patience, url: yield* DatabaseUrl, pool: "main", maxConnections: databasePool })
 }))
 
 /** For statements that may go over whole tables. */

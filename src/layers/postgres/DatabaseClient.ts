@@ -2,6 +2,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { Duration, Effect, Redacted, Schema, String } from "effect"
 import { SqlClient, SqlError, Statement } from "effect/sql"
 import type { SqlConnection } from "effect/sql"
+import { show } from "../../resilience/PulledMetrics.ts"
 import * as WatchedSocket from "./WatchedSocket.ts"
 
 /** How long the making of a connection may take. */
@@ -9,6 +10,8 @@ const connectTimeout = "5 seconds"
 
 export interface DatabaseClientOptions {
   readonly url: Redacted.Redacted
+  /** Names the pool in the metrics; one without a name is in none. */
+  readonly pool?: string | undefined
   /** The most connections at once. */
   readonly maxConnections: number
   /** How long the server may leave a question unanswered: its connection is given up then. */
@@ -51,7 +54,7 @@ const spanAttributesOf = (url: Redacted.Redacted): ReadonlyArray<readonly [strin
  * The driver lets nobody bound the wait for its pool; so this is a client of its own on the driver's connections.
  */
 const make = Effect.fnUntraced(
-  function*({ answerWithin, connectionWithin, maxConnections, url }: DatabaseClientOptions) {
+  function*({ answerWithin, connectionWithin, maxConnections, pool, url }: DatabaseClientOptions) {
     const driver = yield* PgClient.make({
       url,
       stream: WatchedSocket.connector(Redacted.value(url), answerWithin),
@@ -61,13 +64,41 @@ const make = Effect.fnUntraced(
       transformJson: false
     })
     const waited = `No connection was free for ${Duration.format(Duration.fromInputUnsafe(connectionWithin))}`
-    const connection = driver.reserve.pipe(Effect.timeoutOrElse({
-      duration: connectionWithin,
-      orElse: () =>
-        new SqlError.SqlError({
-          reason: new SqlError.ConnectionError({ cause: new Error(waited), message: waited, operation: "acquire" })
+    const uses = { waiting: 0, taken: 0, refused: 0 }
+    const connection = Effect.suspend(() => {
+      uses.waiting++
+      return driver.reserve
+    }).pipe(
+      Effect.timeoutOrElse({
+        duration: connectionWithin,
+        orElse: () => {
+          uses.refused++
+          return new SqlError.SqlError({
+            reason: new SqlError.ConnectionError({ cause: new Error(waited), message: waited, operation: "acquire" })
+          })
+        }
+      }),
+      Effect.onExit(() =>
+        Effect.sync(() => {
+          uses.waiting--
         })
-    }))
+      ),
+      Effect.tap(() =>
+        Effect.acquireRelease(
+          Effect.sync(() => uses.taken++),
+          () => Effect.sync(() => uses.taken--)
+        )
+      )
+    )
+    if (pool !== undefined) {
+      const attributes = { pool }
+      yield* show([
+        { type: "Gauge", id: "database_pool_connections", attributes, read: () => uses.taken },
+        { type: "Gauge", id: "database_pool_connections_max", attributes, read: () => maxConnections },
+        { type: "Gauge", id: "database_pool_waiting", attributes, read: () => uses.waiting },
+        { type: "Counter", id: "database_pool_refused_total", attributes, read: () => uses.refused }
+      ])
+    }
     const client = yield* SqlClient.make({
       acquirer: connection,
       transactionAcquirer: connection,

@@ -8,6 +8,8 @@ export class HttpMetrics extends Context.Service<HttpMetrics, {
   readonly observe: (method: string, endpoint: string, status: number, seconds: number) => void
   readonly requestStarted: () => void
   readonly requestEnded: () => void
+  readonly connectionOpened: () => void
+  readonly connectionClosed: () => void
 }>()("maas/layers/telemetry/HttpMetrics") {
   static readonly layer = Layer.effect(
     HttpMetrics,
@@ -28,6 +30,11 @@ export class HttpMetrics extends Context.Service<HttpMetrics, {
       const active = new Gauge({
         name: "app_active_requests",
         help: "Requests that are being answered now",
+        registers: [registry]
+      })
+      const connections = new Gauge({
+        name: "app_active_connections",
+        help: "Connections of clients that are open now",
         registers: [registry]
       })
       // Finding a series by its labels costs more than counting in it; routes and statuses are few
@@ -53,7 +60,9 @@ export class HttpMetrics extends Context.Service<HttpMetrics, {
           latency.observe(seconds)
         },
         requestStarted: () => active.inc(),
-        requestEnded: () => active.dec()
+        requestEnded: () => active.dec(),
+        connectionOpened: () => connections.inc(),
+        connectionClosed: () => connections.dec()
       })
     })
   )

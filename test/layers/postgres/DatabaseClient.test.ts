@@ -1,6 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Option, Queue, Redacted, Result } from "effect"
+import { Deferred, Effect, Fiber, Metric, Option, Queue, Redacted, Result, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 import * as DatabaseClient from "../../../src/layers/postgres/DatabaseClient.ts"
 import { isServerAway } from "../../../src/layers/postgres/ServerAway.ts"
@@ -72,7 +72,42 @@ const away = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
       assert.isTrue(error instanceof Error && "reason" in error, String(error))
     }))
 
+/** What the metrics say of the pool. */
+const poolIs = (wanted: Readonly<Record<string, number>>) =>
+  Effect.map(
+    Metric.snapshot,
+    (all) =>
+      Object.entries(wanted).every(([name, value]) =>
+        all.some((metric) =>
+          metric.id === `database_pool_${name}` && metric.attributes?.["pool"] === "test" && metric.type === "Gauge" &&
+          Number(metric.state.value) === value
+        )
+      )
+  ).pipe(Effect.repeat({ until: (is) => is, schedule: Schedule.spaced("10 millis") }), Effect.timeout("10 seconds"))
+
 describe("DatabaseClient", { timeout: 20_000 }, () => {
+  it.live("shows how much of its pool is in use, and who waits for it", () =>
+    withClient(
+      Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        yield* poolIs({ connections_max: 1, connections: 0, waiting: 0 })
+        const over = yield* Deferred.make<void>()
+        const holder = yield* Effect.forkChild(sql.withTransaction(Deferred.await(over)))
+        yield* poolIs({ connections: 1, waiting: 0 })
+        const waiter = yield* Effect.forkChild(sql`SELECT 1`)
+        yield* poolIs({ connections: 1, waiting: 1 })
+        const leaver = yield* Effect.forkChild(sql`SELECT 1`)
+        yield* poolIs({ connections: 1, waiting: 2 })
+        yield* Fiber.interrupt(leaver)
+        yield* poolIs({ connections: 1, waiting: 1 })
+        yield* Deferred.succeed(over, undefined)
+        yield* Fiber.join(holder)
+        yield* Fiber.join(waiter)
+        yield* poolIs({ connections: 0, waiting: 0 })
+      }),
+      { pool: "test", maxConnections: 1, connectionWithin: "20 seconds", answerWithin: "20 seconds" }
+    ))
+
   it.live("gives up a connection whose answer is overdue, and never uses it again", () =>
     withClient(
       Effect.gen(function*() {
