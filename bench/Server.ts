@@ -19,8 +19,12 @@ const startFlags = (): ReadonlyArray<string> => {
   return start.split(" ").filter((flag) => flag !== "")
 }
 
-/** Starts a program and waits until it says where it listens; ended with the scope. */
-const startProcess = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: Readonly<Record<string, string>>) {
+/** Starts a program and waits until it listens at the URL, or else says where it does; ended with the scope. */
+const startProcess = Effect.fnUntraced(function*(
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>>,
+  silent?: string
+) {
   const exited = yield* Deferred.make<void>()
   const started = performance.now()
   let output = ""
@@ -36,23 +40,35 @@ const startProcess = Effect.fnUntraced(function*(args: ReadonlyArray<string>, en
     }),
     (child) => Effect.andThen(Effect.sync(() => child.kill("SIGTERM")), Deferred.await(exited))
   )
-  const url = yield* Effect.suspend(() => {
+  const answers = (at: string) =>
+    Effect.tryPromise(() => fetch(`${at}/health`)).pipe(Effect.filterOrFail(({ ok }) => ok), Effect.as(at))
+  const url = yield* Effect.suspend((): Effect.Effect<string, unknown> => {
+    if (silent !== undefined) return answers(silent)
     const found = /Listening on (http:\/\/[0-9.:]+)/.exec(output)?.[1]
     return found === undefined ? Effect.fail("not yet" as const) : Effect.succeed(found)
   }).pipe(Effect.retry(Schedule.spaced("5 millis")), Effect.timeout("60 seconds"))
   return { url, pid: child.pid ?? 0, startMillis: performance.now() - started } satisfies Server
 })
 
-export const startMaas = (directory: string, key: string) =>
-  startProcess([...startFlags(), join(root, "src/main.ts"), "serve"], {
-    PORT: "0",
+export interface MaasOptions {
+  readonly env?: Readonly<Record<string, string>> | undefined
+  /** More flags for Node. */
+  readonly flags?: ReadonlyArray<string> | undefined
+  /** For one that logs nothing, and so does not say which it took. */
+  readonly port?: number | undefined
+}
+
+export const startMaas = (directory: string, key: string, { env, flags = [], port }: MaasOptions = {}) =>
+  startProcess([...startFlags(), ...flags, join(root, "src/main.ts"), "serve"], {
+    PORT: String(port ?? 0),
     MAAS_DATA_DIR: directory,
     MAAS_ADMIN_KEY: key,
     LOG_FORMAT: "json",
     MAAS_LIMIT_MODELS_READ: "off",
     MAAS_LIMIT_INFERENCE: "off",
-    MAAS_LIMIT_WRITES: "off"
-  })
+    MAAS_LIMIT_WRITES: "off",
+    ...env
+  }, port === undefined ? undefined : `http://127.0.0.1:${port}`)
 
 export const startBare = startProcess([join(root, "bench/BareServer.ts")], {})
 

@@ -23,6 +23,7 @@
  * are in retry topics. Beyond that those that would go there wait, and with them, in the end, the partition.
  */
 import { Context, Duration, Effect, Latch, Predicate, Schema, Semaphore } from "effect"
+import * as ConsumerMetrics from "./ConsumerMetrics.ts"
 import { deadLetterTopic } from "./DeadLetter.ts"
 import type { LogRecord, Subscription, UnknownTopic } from "./EventLog.ts"
 import { EventLog } from "./EventLog.ts"
@@ -109,5 +110,6 @@ export const run = <A, R, R2>(
       commitInterval: options.commitInterval ?? "100 millis",
       drainTimeout: options.drainTimeout ?? "10 seconds"
     }
+    yield* ConsumerMetrics.begin(options.group, options.topics)
     return yield* log.subscribe(options, (partition) => PartitionConsumer.run(log, partitionOptions, partition))
   }))

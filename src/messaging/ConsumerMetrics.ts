@@ -24,5 +24,13 @@ export type Outcome =
 export const countRecord = (group: string, topic: string, outcome: Outcome) =>
   Metric.update(Metric.withAttributes(records, { group, topic, outcome }), 1)
 
+/** Shows that nothing was given up yet: the first dead letter is then seen as an increase. */
+export const begin = (group: string, topics: ReadonlyArray<string>) =>
+  Effect.forEach(
+    topics,
+    (topic) => Metric.update(Metric.withAttributes(records, { group, topic, outcome: "dead-lettered" }), 0),
+    { discard: true }
+  )
+
 export const timeAttempt = (group: string, topic: string) =>
   Effect.trackDuration(Metric.withAttributes(attempts, { group, topic }), (duration) => Duration.toSeconds(duration))
