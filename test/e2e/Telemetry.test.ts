@@ -69,9 +69,15 @@ layer(Observed.layer, { excludeTestServices: true, timeout: "60 seconds" })("the
         all.some((span) => span.traceId === traceId && span.name === "deploy")
       )
       const stage = ["publish_event", "process model-events"]
-      const path = ["POST /api/v1/models", ...stage, "validate", ...stage, "convert", ...stage, "deploy"]
+      const saga = ["POST /api/v1/models", "create_model"]
       const inTrace = spans.filter((span) => span.traceId === traceId)
-      assert.isTrue(holds(inTrace, path), OtlpReceiver.describe(inTrace))
+      for (
+        const path of [
+          [...saga, "save_to_db"],
+          [...saga, "allocate_storage"],
+          [...saga, ...stage, "validate", ...stage, "convert", ...stage, "deploy"]
+        ]
+      ) assert.isTrue(holds(inTrace, path), `${path.join(" > ")} in\n${OtlpReceiver.describe(inTrace)}`)
       assert.isTrue(
         inTrace.some(({ attributes, kind }) => attributes["db.system.name"] === "postgresql" && kind === "client")
       )
@@ -174,7 +180,9 @@ const dropped = (program: Program.Program, reason: string) =>
   Effect.map(
     request(program, "GET", "/metrics"),
     ({ text }) =>
-      Number(new RegExp(`^telemetry_dropped_total\\{.*reason="${reason}".*\\} ([0-9]+)$`, "m").exec(text)?.[1])
+      Number(
+        new RegExp(`^telemetry_dropped_total\\{signal="traces",reason="${reason}"\\} ([0-9]+)$`, "m").exec(text)?.[1]
+      )
   )
 
 describe("traces", () => {
