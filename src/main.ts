@@ -1,13 +1,14 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
-import { Command } from "effect/cli"
+import { Cause, Console, Effect, Exit, Layer, Option, Runtime } from "effect"
+import { Command, Flag } from "effect/cli"
 import * as KeysCommands from "./layers/cli/KeysCommands.ts"
 import * as SecureRandomNode from "./layers/crypto/SecureRandomNode.ts"
-import * as All from "./layers/roles/All.ts"
 import * as Keys from "./layers/roles/Keys.ts"
 import * as Migrate from "./layers/roles/Migrate.ts"
-import { describe, Settings } from "./layers/settings/Settings.ts"
+import * as Serve from "./layers/roles/Serve.ts"
+import { describe, roles, Settings } from "./layers/settings/Settings.ts"
+import type { Role } from "./layers/settings/Settings.ts"
 import * as Logging from "./layers/telemetry/Logging.ts"
 import * as Tracing from "./layers/telemetry/Tracing.ts"
 
@@ -27,33 +28,53 @@ const endWith = (code: number) => ({ message }: { readonly message: string }) =>
     })
   )
 
-const serve = Command.make("serve", {}, () => Layer.launch(All.layer)).pipe(
-  Command.withDescription("Run the platform: HTTP API, pipeline and models in one process")
+/** Settings, logs and traces as the program has them; a command that names a role has its own. */
+const program = (role?: Role) =>
+  Tracing.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provideMerge(Settings.layer(role)))
+
+const role = Flag.Literals("role", roles).pipe(
+  Flag.withDescription("What this process does (MAAS_ROLE): one part of the platform, or all of it"),
+  Flag.optional
 )
 
-const migrate = Command.make("migrate", {}, () => Effect.scoped(Effect.asVoid(Layer.build(Migrate.layer)))).pipe(
+const serve = Command.make(
+  "serve",
+  { role },
+  ({ role }) => Effect.provide(Serve.serve, program(Option.getOrUndefined(role)))
+).pipe(
+  Command.withDescription("Run the platform, in one process or with one process for each role")
+)
+
+const migrate = Command.make(
+  "migrate",
+  {},
+  () => Effect.provide(Effect.scoped(Effect.asVoid(Layer.build(Migrate.layer))), program())
+).pipe(
   Command.withDescription("Bring the database's tables up to date and exit")
 )
 
 const config = Command.make(
   "config",
-  {},
-  () => Effect.flatMap(Settings, (settings) => Console.log(describe(settings).join("\n")))
+  { role },
+  ({ role }) =>
+    Effect.flatMap(Settings, (settings) => Console.log(describe(settings).join("\n"))).pipe(
+      Effect.provide(program(Option.getOrUndefined(role)))
+    )
 ).pipe(
   Command.withDescription("Check the configuration and show every setting")
 )
 
+const keys = Command.provide(KeysCommands.make(Keys.layer), program())
+
 const maas = Command.make("maas").pipe(
   Command.withDescription("Upload an ONNX model; it is validated, optimised and deployed, and answers over HTTP"),
-  Command.withSubcommands([serve, migrate, config, KeysCommands.make(Keys.layer)])
+  Command.withSubcommands([serve, migrate, config, keys])
 )
 
 const platform = Layer.merge(NodeServices.layer, SecureRandomNode.layer)
-const observed = Tracing.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provideMerge(Settings.layer))
-const program = Layer.provideMerge(observed, platform)
 
 Command.run(maas, { version: "0.1.0" }).pipe(
-  Effect.provide(program),
+  Effect.provide(platform),
   Effect.catchTags({
     ConfigurationInvalid: endWith(exitConfiguration),
     AddressUnusable: endWith(1),

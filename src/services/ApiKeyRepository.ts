@@ -13,7 +13,6 @@ export class ApiKeyRepository extends Context.Service<ApiKeyRepository, {
   readonly insert: (record: ApiKeyRecord) => Effect.Effect<void, DependencyUnavailable>
   /** Keeps the key unless its digest is known already. */
   readonly insertIfAbsent: (record: ApiKeyRecord) => Effect.Effect<void, DependencyUnavailable>
-  readonly findByDigest: (digest: Uint8Array) => Effect.Effect<ApiKeyRecord | undefined, DependencyUnavailable>
   readonly find: (id: ApiKeyId) => Effect.Effect<ApiKey | undefined, DependencyUnavailable>
   /** Newest first, from below `before`. */
   readonly list: (

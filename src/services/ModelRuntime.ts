@@ -1,35 +1,14 @@
 import type { Effect, Scope } from "effect"
-import { Context, Schema } from "effect"
+import { Context } from "effect"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import type { InferenceTimeout, ModelCrashed, ModelOverloaded } from "../domain/inference/InferenceErrors.ts"
 import type { Tensor } from "../domain/inference/Tensor.ts"
 import type { Sha256 } from "../domain/model/Artifact.ts"
 import type { ModelId } from "../domain/model/Model.ts"
+import type { ModelRefused } from "../domain/model/ModelRefused.ts"
 import type { Signature } from "../domain/model/Signature.ts"
 import type { VersionNumber } from "../domain/model/Version.ts"
 import type { StagedArtifact } from "./ArtifactStore.ts"
-
-/** The model itself is at fault, and its uploader can mend it: a stable `code` and what to do about it. */
-export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefused", {
-  code: Schema.Literals([
-    "empty_file",
-    "not_onnx",
-    "truncated",
-    "unsupported_ir_version",
-    "unsupported_opset",
-    "unsupported_operator",
-    "custom_operator",
-    "external_data",
-    "invalid_graph",
-    "unsupported_type",
-    "dry_run_failed",
-    "conversion_failed",
-    "deadline_exceeded",
-    "memory_exceeded",
-    "crashed"
-  ]),
-  message: Schema.String
-}) {}
 
 /** What is served: a version's optimised artifact, known to every runtime by the model's id and the version's number. */
 export interface Deployment {
@@ -59,6 +38,8 @@ export class ModelRuntime extends Context.Service<ModelRuntime, {
     ReadonlyArray<Tensor>,
     InferenceTimeout | ModelCrashed | ModelOverloaded | DependencyUnavailable
   >
+  /** What is loaded now, or being loaded. */
+  readonly loaded: Effect.Effect<ReadonlyArray<Deployment>>
   /** Ends the process of the version, or of every version; what is not loaded is none to end. */
   readonly unload: (modelId: ModelId, version: VersionNumber | undefined) => Effect.Effect<void>
 }>()("maas/services/ModelRuntime") {}

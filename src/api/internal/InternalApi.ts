@@ -3,9 +3,11 @@ import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { ApiKey } from "../../domain/access/ApiKey.ts"
 import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
+import { InferenceTimeout, ModelCrashed, ModelOverloaded } from "../../domain/inference/InferenceErrors.ts"
 import { Sha256 } from "../../domain/model/Artifact.ts"
 import { ModelId } from "../../domain/model/Model.ts"
-import { Signature } from "../../domain/model/Signature.ts"
+import { ModelRefused } from "../../domain/model/ModelRefused.ts"
+import { Datatype, Signature } from "../../domain/model/Signature.ts"
 import { VersionNumber } from "../../domain/model/Version.ts"
 import { InternalAuthorization } from "./InternalAuthorization.ts"
 
@@ -22,25 +24,39 @@ export class KeyLookupApi extends HttpApiGroup.make("keyLookup")
   .middleware(InternalAuthorization)
 {}
 
-const Refused = Schema.TaggedStruct("ModelRefused", { code: Schema.String, message: Schema.String })
+const Deployment = Schema.Struct({
+  modelId: ModelId,
+  model: Schema.String,
+  version: VersionNumber,
+  artifact: Sha256,
+  signature: Signature
+})
 
-/** Of a runtime: what it is to have loaded. */
+/** `data` is the elements' bytes, as they travel inside the platform. */
+const Tensor = Schema.Struct({
+  name: Schema.String,
+  datatype: Datatype,
+  shape: Schema.Array(Schema.Int),
+  data: Schema.Uint8ArrayFromBase64
+})
+
+/** Of a runtime: what it is to have loaded, and to run for one who has checked the inputs. */
 export class DeploymentsApi extends HttpApiGroup.make("deployments")
   .add(
     HttpApiEndpoint.post("deploy", "/", {
-      payload: Schema.Struct({
-        modelId: ModelId,
-        model: Schema.String,
-        version: VersionNumber,
-        artifact: Sha256,
-        signature: Signature
-      }),
+      payload: Deployment,
       success: HttpApiSchema.NoContent,
-      error: [Refused.pipe(HttpApiSchema.status(422)), unavailable]
+      error: [ModelRefused.pipe(HttpApiSchema.status(422)), unavailable]
     }),
-    HttpApiEndpoint.post("unload", "/unload", {
-      payload: Schema.Struct({ modelId: ModelId, version: Schema.optionalKey(VersionNumber) }),
-      success: HttpApiSchema.NoContent
+    HttpApiEndpoint.post("run", "/run", {
+      payload: Schema.Struct({ deployment: Deployment, inputs: Schema.Array(Tensor) }),
+      success: Schema.Array(Tensor),
+      error: [
+        InferenceTimeout.pipe(HttpApiSchema.status(504)),
+        ModelCrashed.pipe(HttpApiSchema.status(502)),
+        ModelOverloaded.pipe(HttpApiSchema.status(429)),
+        unavailable
+      ]
     })
   )
   .prefix("/internal/v1/deployments")

@@ -10,14 +10,14 @@ import * as OperationsHandlers from "./OperationsHandlers.ts"
 import * as TasksHandlers from "./TasksHandlers.ts"
 import * as VersionsHandlers from "./VersionsHandlers.ts"
 
-export const registry = Layer.mergeAll(
-  ModelsHandlers.layer,
-  VersionsHandlers.layer,
-  KeysHandlers.layer,
-  TasksHandlers.layer
-)
+export const registry = Layer.mergeAll(ModelsHandlers.layer, VersionsHandlers.layer, KeysHandlers.layer)
 
-export const runtime = Layer.merge(InferenceHandlers.layer, OpenInferenceHandlers.layer)
+export const runtime = Layer.mergeAll(InferenceHandlers.layer, TasksHandlers.layer, OpenInferenceHandlers.layer)
+
+export const circuits = CircuitsHandlers.layer
 
 /** What every process tells of itself. */
-export const own = Layer.mergeAll(CircuitsHandlers.layer, LimitsHandlers.layer, OperationsHandlers.layer)
+export const operations = OperationsHandlers.layer
+
+/** What everybody may ask of the process that he calls. */
+export const own = Layer.mergeAll(circuits, LimitsHandlers.layer, operations, OperationsHandlers.openInferenceServer)

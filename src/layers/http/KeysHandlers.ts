@@ -8,9 +8,9 @@ import type { PlanName } from "../../domain/access/RateLimit.ts"
 import { cursorOf } from "../../domain/paging/Cursor.ts"
 import { ApiKeys } from "../../services/ApiKeys.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
+import { Settings } from "../settings/Settings.ts"
 import { answerOf, fingerprint, makeIdempotent } from "./IdempotentAnswer.ts"
 import { makePage } from "./Pages.ts"
-import { RequestLimits } from "./RequestLimits.ts"
 
 const created = answerOf(NewApiKey, 201)
 const page = makePage(Schema.encodeEffect(cursorOf(ApiKeyId)))
@@ -22,10 +22,10 @@ export const layer = HttpApiBuilder.group(
     const idempotent = yield* makeIdempotent
     const keys = yield* ApiKeys
     const authenticator = yield* Authenticator
-    const limits = yield* RequestLimits
+    const { plans } = yield* Settings
 
     const planOf = (plan: PlanName | undefined) =>
-      plan === undefined || limits.isPlan(plan)
+      plan === undefined || plans.has(plan)
         ? Effect.succeed(plan ?? null)
         : new InvalidRequest({ mistakes: [{ path: "plan", message: `there is no plan '${plan}' (MAAS_LIMIT_PLANS)` }] })
 

@@ -1,4 +1,4 @@
-import { Effect, Layer } from "effect"
+import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { MaasApi } from "../../api/MaasApi.ts"
@@ -7,7 +7,7 @@ import { DependencyUnavailable, usualOutageSeconds } from "../../domain/Dependen
 import { Readiness } from "../../services/Readiness.ts"
 import { Prometheus } from "../telemetry/Prometheus.ts"
 
-const operations = HttpApiBuilder.group(
+export const layer = HttpApiBuilder.group(
   MaasApi,
   "operations",
   Effect.fnUntraced(function*(handlers) {
@@ -33,7 +33,7 @@ const operations = HttpApiBuilder.group(
   })
 )
 
-const openInferenceServer = HttpApiBuilder.group(
+export const openInferenceServer = HttpApiBuilder.group(
   MaasApi,
   "openInferenceServer",
   Effect.fnUntraced(function*(handlers) {
@@ -52,5 +52,3 @@ const openInferenceServer = HttpApiBuilder.group(
     })
   })
 )
-
-export const layer = Layer.merge(operations, openInferenceServer)

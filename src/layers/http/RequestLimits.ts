@@ -19,7 +19,6 @@ export class RequestLimits extends Context.Service<RequestLimits, {
    * Undefined as a whole where it is off for everybody.
    */
   readonly of: (name: LimitName) => ((plan: PlanName | null) => RequestLimit | undefined) | undefined
-  readonly isPlan: (plan: PlanName) => boolean
 }>()("maas/layers/http/RequestLimits") {
   static readonly layer = Layer.effect(
     RequestLimits,
@@ -48,8 +47,7 @@ export class RequestLimits extends Context.Service<RequestLimits, {
           }
           if (byPlan.size === 0) return usual === undefined ? undefined : () => usual
           return (plan) => plan !== null && byPlan.has(plan) ? byPlan.get(plan) : usual
-        },
-        isPlan: (plan) => plans.has(plan)
+        }
       })
     })
   )

@@ -9,11 +9,15 @@ import { Caller } from "../../api/Authorization.ts"
 import type { Principal } from "../../domain/access/Principal.ts"
 import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import { authorizationOf, callerHeader, encodeCaller } from "./InternalHeaders.ts"
-import type { Upstream, UpstreamFailed, UpstreamRejection } from "./Upstream.ts"
+import { repeatabilityOf } from "./Upstream.ts"
+import type { Upstream, UpstreamError } from "./Upstream.ts"
+
+type Request = HttpServerRequest.HttpServerRequest
+type Response = HttpServerResponse.HttpServerResponse
 
 /**
- * Fields of one connection only (RFC 9110, section 7.6.1), and those by which callers show who they are: that is known
- * here, and the next role is told.
+ * Fields of one connection only (RFC 9110, section 7.6.1), those that are told anew for the next one, and those by which
+ * callers show who they are: that is known here, and the next role is told.
  */
 const ownFields = new Set([
   "connection",
@@ -26,6 +30,8 @@ const ownFields = new Set([
   "upgrade",
   "expect",
   "host",
+  "grpc-timeout",
+  "traceparent",
   "authorization",
   "x-api-key",
   callerHeader
@@ -55,16 +61,16 @@ export const fieldsFor = (
 
 export const answerFields = (headers: IncomingHttpHeaders): Record<string, string> => {
   const fields: Record<string, string> = {}
-  for (const [name, value] of Object.entries(headers)) {
-    if (!ownAnswerFields.has(name) && value !== undefined) fields[name] = isText(value) ? value : value.join(", ")
+  for (const name in headers) {
+    const value = headers[name]
+    if (value !== undefined && !ownAnswerFields.has(name)) fields[name] = isText(value) ? value : value.join(", ")
   }
   return fields
 }
 
-export const unavailable = (
-  dependency: "registry" | "runtime",
-  failure: UpstreamFailed | UpstreamRejection
-): DependencyUnavailable => {
+export const contentTypeOf = (headers: IncomingHttpHeaders): string => headers["content-type"] ?? "application/json"
+
+export const unavailable = (dependency: "registry" | "runtime", failure: UpstreamError): DependencyUnavailable => {
   const retryAfter = failure._tag === "CircuitOpen" ? failure.retryAfter : undefined
   return new DependencyUnavailable({
     dependency,
@@ -76,29 +82,58 @@ export const unavailable = (
 const traceparentOf = ({ traceId, spanId, sampled }: Tracer.AnySpan): string =>
   `00-${traceId}-${spanId}-${sampled ? "01" : "00"}`
 
-/** How long an answer may take to begin where a request asks for no more. */
-export const usualPatience = Duration.seconds(15)
-
-/** Hands a request on as it is, its body and its answer streaming through. */
-export const forwarder = (upstream: Upstream, dependency: "registry" | "runtime", secret: Redacted.Redacted) => {
-  const fields = fieldsFor(secret)
-  return Effect.fnUntraced(function*(
-    request: HttpServerRequest.HttpServerRequest,
-    patience: Duration.Duration = usualPatience
-  ) {
-    const caller = yield* Caller
-    const trace = yield* Effect.serviceOption(Tracer.ParentSpan)
-    const { source } = request
-    const { status, headers, body } = yield* upstream.open({
-      method: request.method,
-      path: request.url,
-      headers: {
-        ...fields(request.headers, caller),
-        ...(Option.isSome(trace) ? { traceparent: traceparentOf(trace.value) } : {})
-      },
-      body: source instanceof Readable && HttpMethod.hasBody(request.method) ? source : null,
-      patience
-    }).pipe(Effect.mapError((failure) => unavailable(dependency, failure)))
-    return HttpServerResponse.raw(body, { status, headers: answerFields(headers) })
+/** Adds the trace that the fiber works in, where there is one. */
+export const traced = (fields: Record<string, string>): Effect.Effect<Readonly<Record<string, string>>> =>
+  Effect.map(Effect.serviceOption(Tracer.ParentSpan), (trace) => {
+    if (Option.isSome(trace)) fields["traceparent"] = traceparentOf(trace.value)
+    return fields
   })
+
+/** A body of at most this many bytes is read first: then it has a deadline, and may be sent again. */
+const shortBody = 65_536
+
+const bodyOf = (request: Request): Effect.Effect<string | Uint8Array | Readable | null> => {
+  const { headers, method, source } = request
+  if (!HttpMethod.hasBody(method) || !(source instanceof Readable)) return Effect.succeed(null)
+  return Number(headers["content-length"]) <= shortBody
+    ? Effect.map(Effect.orDie(request.arrayBuffer), (bytes) => new Uint8Array(bytes))
+    : Effect.succeed(source)
 }
+
+/**
+ * The answer's stream, which is given up with the caller's connection. One that ends before its time breaks that
+ * connection: only so does the caller learn that something is missing.
+ */
+const streamed = (
+  body: Readable,
+  { status, headers }: { readonly status: number; readonly headers: IncomingHttpHeaders }
+) => HttpServerResponse.raw(body, { status, headers: answerFields(headers) })
+
+/** Hands requests on as they are, their bodies and their answers streaming through. */
+export const forwarder = (upstream: Upstream, secret: Redacted.Redacted, usualPatience: Duration.Duration) => {
+  const fields = fieldsFor(secret)
+  /** `waits`: how long the answer is held on purpose. */
+  return Effect.fnUntraced(
+    function*(request: Request, waits: Duration.Duration = Duration.zero) {
+      const answer = yield* upstream.open({
+        method: request.method,
+        path: request.url,
+        headers: yield* traced(fields(request.headers, yield* Caller)),
+        body: yield* bodyOf(request),
+        patience: Duration.sum(waits, usualPatience),
+        call: repeatabilityOf(request.method, request.headers["idempotency-key"])
+      })
+      return streamed(answer.body, answer)
+    },
+    Effect.catchTags({
+      UpstreamFailed: (failure) => Effect.fail(unavailable(upstream.name, failure)),
+      CircuitOpen: (failure) => Effect.fail(unavailable(upstream.name, failure)),
+      BulkheadFull: (failure) => Effect.fail(unavailable(upstream.name, failure))
+    })
+  )
+}
+
+export type Forward = (
+  request: Request,
+  waits?: Duration.Duration
+) => Effect.Effect<Response, DependencyUnavailable, Caller>

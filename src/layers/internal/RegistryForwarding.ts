@@ -1,15 +1,60 @@
 /** The registry's part of the API as a gateway answers it: from the registry, or with what it said last. */
-import { Effect, Layer } from "effect"
+import { Clock, Effect, Layer } from "effect"
+import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
+import { Caller } from "../../api/Authorization.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
+import * as Retry from "../../resilience/Retry.ts"
+import { Authenticator } from "../../services/Authenticator.ts"
 import { patienceOf } from "../http/Preconditions.ts"
+import { needed, Settings } from "../settings/Settings.ts"
+import * as Forwarding from "./Forwarding.ts"
+import type { Forward } from "./Forwarding.ts"
+import { StaleAnswers } from "./StaleAnswers.ts"
 import { RegistryUpstream } from "./Upstreams.ts"
+
+const forwarder = Effect.gen(function*() {
+  const { upstreamTimeout } = yield* Settings
+  return Forwarding.forwarder(yield* RegistryUpstream, yield* needed("internalSecret"), upstreamTimeout)
+})
+
+/** As `forwarder`, for what only reads: while the registry is away, its last answer, labelled as such. */
+const reader = Effect.gen(function*() {
+  const { upstreamTimeout } = yield* Settings
+  const upstream = yield* RegistryUpstream
+  const kept = new StaleAnswers(yield* Clock.Clock)
+  const fields = Forwarding.fieldsFor(yield* needed("internalSecret"))
+
+  const read: Forward = Effect.fnUntraced(function*(request) {
+    const key = request.url
+    const answer = yield* Effect.result(upstream.ask({
+      method: request.method,
+      path: request.url,
+      headers: yield* Forwarding.traced(fields(request.headers, yield* Caller)),
+      body: null,
+      patience: upstreamTimeout,
+      call: Retry.safe
+    }))
+    if (answer._tag === "Failure") {
+      return kept.respond(key) ?? (yield* Forwarding.unavailable("registry", answer.failure))
+    }
+    const { status, headers, body } = answer.success
+    const contentType = Forwarding.contentTypeOf(headers)
+    const asItIs = () =>
+      HttpServerResponse.text(body, { status, headers: Forwarding.answerFields(headers), contentType })
+    if (status === 200) kept.keep(key, body, contentType)
+    else if (status === 404) kept.forget(key)
+    return status >= 500 ? kept.respond(key) ?? asItIs() : asItIs()
+  })
+  return read
+})
 
 const models = HttpApiBuilder.group(
   MaasApi,
   "models",
   Effect.fnUntraced(function*(handlers) {
-    const { forward, read } = yield* RegistryUpstream
+    const forward = yield* forwarder
+    const read = yield* reader
     return handlers
       .handleRaw("create", ({ request }) => forward(request))
       .handleRaw("list", ({ request }) => read(request))
@@ -25,7 +70,8 @@ const versions = HttpApiBuilder.group(
   MaasApi,
   "versions",
   Effect.fnUntraced(function*(handlers) {
-    const { forward, read } = yield* RegistryUpstream
+    const forward = yield* forwarder
+    const read = yield* reader
     return handlers
       .handleRaw("add", ({ request }) => forward(request))
       .handleRaw("list", ({ request }) => read(request))
@@ -44,26 +90,15 @@ const keys = HttpApiBuilder.group(
   MaasApi,
   "keys",
   Effect.fnUntraced(function*(handlers) {
-    const { forward } = yield* RegistryUpstream
+    const forward = yield* forwarder
+    const authenticator = yield* Authenticator
     return handlers
       .handleRaw("create", ({ request }) => forward(request))
       .handleRaw("list", ({ request }) => forward(request))
       .handleRaw("get", ({ request }) => forward(request))
-      .handleRaw("revoke", ({ request }) => forward(request))
+      // Here at once, and within seconds behind other gateways
+      .handleRaw("revoke", ({ request }) => Effect.tap(forward(request), authenticator.forget))
   })
 )
 
-const tasks = HttpApiBuilder.group(
-  MaasApi,
-  "tasks",
-  Effect.fnUntraced(function*(handlers) {
-    const { forward } = yield* RegistryUpstream
-    return handlers
-      .handleRaw("list", ({ request }) => forward(request))
-      .handleRaw("get", ({ request }) => forward(request))
-      .handleRaw("cancel", ({ request }) => forward(request))
-      .handleRaw("events", ({ request }) => forward(request))
-  })
-)
-
-export const layer = Layer.mergeAll(models, versions, keys, tasks)
+export const layer = Layer.mergeAll(models, versions, keys)

@@ -1,26 +1,108 @@
 /** The runtime's part of the API as a gateway answers it: from the runtime, or with what it said last. */
-import { Duration, Effect, Layer } from "effect"
+import { Clock, Data, Duration, Effect, Layer } from "effect"
+import { HttpServerResponse } from "effect/http"
+import type { HttpServerRequest } from "effect/http"
+import type { HttpApiEndpoint } from "effect/http-api"
 import { HttpApiBuilder } from "effect/http-api"
+import { hash } from "node:crypto"
 import { InferenceApi } from "../../api/InferenceApi.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
 import { OpenInferenceApi } from "../../api/OpenInferenceApi.ts"
+import type { Principal } from "../../domain/access/Principal.ts"
+import type { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
+import * as Retry from "../../resilience/Retry.ts"
+import { ExpressLane } from "../http/ExpressLane.ts"
 import { preferencesOf } from "../http/Prefer.ts"
-import { usualPatience } from "./Forwarding.ts"
+import { needed, Settings } from "../settings/Settings.ts"
+import * as Forwarding from "./Forwarding.ts"
+import { StaleAnswers } from "./StaleAnswers.ts"
 import { RuntimeUpstream } from "./Upstreams.ts"
+
+type Response = HttpServerResponse.HttpServerResponse
+
+/** An answer that is not simply good: it goes back the general way, as it is. */
+class OtherAnswer extends Data.TaggedError("OtherAnswer")<{ readonly response: Response }> {}
+
+/** A call may wait twice as long as it runs, and may find its model not loaded yet. */
+const patience = Effect.map(
+  Settings,
+  ({ inferenceTimeout, loadTimeout }) => Duration.sum(Duration.times(inferenceTimeout, 3), loadTimeout)
+)
+
+const forwarder = Effect.gen(function*() {
+  return Forwarding.forwarder(yield* RuntimeUpstream, yield* needed("internalSecret"), yield* patience)
+})
+
+const json = { "content-type": "application/json" }
+
+/** Lets a model answer, from text to text. It changes nothing, so that it may be asked again. */
+const asker = Effect.gen(function*() {
+  const upstream = yield* RuntimeUpstream
+  const fields = Forwarding.fieldsFor(yield* needed("internalSecret"))
+  const kept = new StaleAnswers(yield* Clock.Clock)
+  const longest = yield* patience
+
+  return (
+    path: string,
+    body: string,
+    caller: Principal
+  ): Effect.Effect<string, OtherAnswer | DependencyUnavailable> => {
+    const key = `${path} ${hash("sha1", body, "base64url")}`
+    return Effect.matchEffect(
+      Effect.flatMap(
+        Forwarding.traced(fields(json, caller)),
+        (headers) => upstream.ask({ method: "POST", path, headers, body, patience: longest, call: Retry.safe })
+      ),
+      {
+        onSuccess: ({ status, headers, body }) => {
+          if (status === 200) {
+            kept.keep(key, body, json["content-type"])
+            return Effect.succeed(body)
+          }
+          const response = HttpServerResponse.text(body, {
+            status,
+            headers: Forwarding.answerFields(headers),
+            contentType: Forwarding.contentTypeOf(headers)
+          })
+          return Effect.fail(new OtherAnswer({ response }))
+        },
+        onFailure: (failure): Effect.Effect<string, OtherAnswer | DependencyUnavailable> => {
+          const response = kept.respond(key)
+          return Effect.fail(
+            response === undefined ? Forwarding.unavailable("runtime", failure) : new OtherAnswer({ response })
+          )
+        }
+      }
+    )
+  }
+})
+
+/** What goes from text to text; everything else is handed on as it is. */
+const isPlain = ({ headers }: HttpServerRequest.HttpServerRequest): boolean =>
+  (headers["content-type"] ?? "").startsWith("application/json") &&
+  ["idempotency-key", "prefer", "content-encoding"].every((name) => headers[name] === undefined)
+
+/** Opens the express lane for an endpoint that lets a model answer, and answers with its handler. */
+const caller = Effect.gen(function*() {
+  const forward = yield* forwarder
+  const lane = yield* ExpressLane
+  const ask = yield* asker
+  return (endpoint: HttpApiEndpoint.Top, isPath: (path: string) => boolean) => {
+    const handle = lane.open({ endpoint, match: (path) => isPath(path) ? path : undefined, answer: ask })
+    return (request: HttpServerRequest.HttpServerRequest) =>
+      isPlain(request)
+        ? Effect.catchTag(handle(request, request.url), "OtherAnswer", ({ response }) => Effect.succeed(response))
+        : forward(request, preferencesOf(request.headers["prefer"]).wait)
+  }
+})
 
 const inference = HttpApiBuilder.group(
   MaasApi,
   "inference",
   Effect.fnUntraced(function*(handlers) {
-    const { forward, calls } = yield* RuntimeUpstream
+    const calls = yield* caller
     const infer = calls(InferenceApi.endpoints.infer, (path) => path === InferenceApi.endpoints.infer.path)
-    return handlers.handleRaw("infer", ({ request, headers }) => {
-      if (headers.prefer !== undefined) {
-        const wait = preferencesOf(headers.prefer).wait ?? Duration.zero
-        return forward(request, Duration.sum(usualPatience, wait))
-      }
-      return headers["idempotency-key"] === undefined ? infer(request) : forward(request)
-    })
+    return handlers.handleRaw("infer", ({ request }) => infer(request))
   })
 )
 
@@ -32,7 +114,8 @@ const openInference = HttpApiBuilder.group(
   MaasApi,
   "openInference",
   Effect.fnUntraced(function*(handlers) {
-    const { forward, calls } = yield* RuntimeUpstream
+    const forward = yield* forwarder
+    const calls = yield* caller
     const infer = calls(endpoints.infer, (path) => inferPath.test(path))
     const versionInfer = calls(endpoints.versionInfer, (path) => versionInferPath.test(path))
     return handlers
@@ -46,4 +129,17 @@ const openInference = HttpApiBuilder.group(
   })
 )
 
-export const layer = Layer.merge(inference, openInference)
+const tasks = HttpApiBuilder.group(
+  MaasApi,
+  "tasks",
+  Effect.fnUntraced(function*(handlers) {
+    const forward = yield* forwarder
+    return handlers
+      .handleRaw("list", ({ request }) => forward(request))
+      .handleRaw("get", ({ request }) => forward(request))
+      .handleRaw("cancel", ({ request }) => forward(request))
+      .handleRaw("events", ({ request }) => forward(request))
+  })
+)
+
+export const layer = Layer.mergeAll(inference, tasks, openInference)

@@ -1,6 +1,8 @@
-import { Clock } from "effect"
+import { DateTime } from "effect"
+import type { Clock } from "effect"
+import { HttpServerResponse } from "effect/http"
 
-export interface KeptText {
+interface KeptText {
   readonly text: string
   readonly contentType: string
   /** Milliseconds since the epoch. */
@@ -25,28 +27,46 @@ export class StaleAnswers {
   }
 
   keep(key: string, text: string, contentType: string): void {
-    this.#forget(key)
+    this.forget(key)
     if (text.length > largestText) return
     this.#answers.set(key, { text, contentType, at: this.#clock.currentTimeMillisUnsafe() })
     this.#characters += key.length + text.length
     for (const oldest of this.#answers.keys()) {
       if (this.#characters <= mostCharacters) return
-      this.#forget(oldest)
+      this.forget(oldest)
     }
   }
 
-  /** Undefined where there is none, or one that is too old to be of use. */
-  find(key: string): KeptText | undefined {
+  /** The answer that is kept, told to be old; undefined where there is none, or one that is too old to be of use. */
+  respond(key: string): HttpServerResponse.HttpServerResponse | undefined {
     const kept = this.#answers.get(key)
-    if (kept === undefined || this.#clock.currentTimeMillisUnsafe() - kept.at <= longestMillis) return kept
-    this.#forget(key)
-    return undefined
+    if (kept === undefined) return undefined
+    const ageMillis = Math.max(0, this.#clock.currentTimeMillisUnsafe() - kept.at)
+    if (ageMillis > longestMillis) {
+      this.forget(key)
+      return undefined
+    }
+    const age = Math.floor(ageMillis / 1_000)
+    return HttpServerResponse.text(labelled(key, kept), {
+      contentType: kept.contentType,
+      // RFC 9211 and RFC 9111
+      headers: { "cache-status": `maas; hit; ttl=${-age}; detail=stale`, age: String(age) }
+    })
   }
 
-  #forget(key: string): void {
+  forget(key: string): void {
     const kept = this.#answers.get(key)
     if (kept === undefined) return
     this.#answers.delete(key)
     this.#characters -= key.length + kept.text.length
   }
+}
+
+/**
+ * The answer's JSON object, told to be old: by members of its own, or by parameters where the Open Inference Protocol
+ * knows no other members.
+ */
+const labelled = (key: string, { text, at }: KeptText): string => {
+  const label = `"stale":true,"asOf":${JSON.stringify(DateTime.formatIso(DateTime.makeUnsafe(at)))}`
+  return `${text.slice(0, -1)},${key.startsWith("/v2/") ? `"parameters":{${label}}` : label}}`
 }

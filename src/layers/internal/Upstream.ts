@@ -1,164 +1,149 @@
-/**
- * Another role of the platform, reached over HTTP. Undici is used as it is: Effect's client would cost a gateway half of
- * its throughput, and bodies are to pass through untouched.
- */
-import { Pool } from "@effect/platform-node/Undici"
-import type { Dispatcher } from "@effect/platform-node/Undici"
-import { Clock, Data, Duration, Effect } from "effect"
+/** Another role of the platform as it is called: within a deadline, with retries, behind a circuit and in a bulkhead. */
+import { Effect, Exit } from "effect"
 import type { Scope } from "effect"
-import type { IncomingHttpHeaders } from "node:http"
-import type { Readable } from "node:stream"
+import { Readable } from "node:stream"
+import type { BulkheadFull } from "../../resilience/Bulkhead.ts"
 import * as Bulkhead from "../../resilience/Bulkhead.ts"
-import type { CircuitOpen } from "../../resilience/circuit/CircuitRun.ts"
+import { classifyByDefault } from "../../resilience/circuit/CircuitRun.ts"
+import type { CircuitOpen, Classify } from "../../resilience/circuit/CircuitRun.ts"
+import type { CircuitPlan } from "../../resilience/circuit/CircuitText.ts"
 import * as CircuitBreaker from "../../resilience/CircuitBreaker.ts"
+import * as Deadline from "../../resilience/Deadline.ts"
 import type { InvalidSettings } from "../../resilience/InvalidSettings.ts"
 import * as Policy from "../../resilience/Policy.ts"
+import * as DirectoryEntry from "../../resilience/policy/DirectoryEntry.ts"
 import * as Layers from "../../resilience/policy/Layers.ts"
+import type { PolicyNameTaken } from "../../resilience/PolicyDirectory.ts"
+import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
+import * as Retry from "../../resilience/Retry.ts"
+import * as RetryBudget from "../../resilience/RetryBudget.ts"
+import { decorrelatedJitter } from "../../resilience/RetryDelay.ts"
+import * as Connections from "./Connections.ts"
+import { UpstreamFailed } from "./Connections.ts"
+import type { WireAnswer, WireRequest } from "./Connections.ts"
+import * as HealthWatch from "./HealthWatch.ts"
 
-/** The connection could not be made, broke, or gave no answer in time. */
-export class UpstreamFailed extends Data.TaggedError("UpstreamFailed")<{
-  readonly upstream: string
-  readonly cause: unknown
-}> {
-  override get message() {
-    return `The ${this.upstream} does not answer: ${this.cause instanceof Error ? this.cause.message : this.cause}`
-  }
+export interface UpstreamRequest extends WireRequest {
+  /** Whether it may be sent again. One whose body is a stream never is. */
+  readonly call: Retry.Repeatability
 }
 
-export interface UpstreamRequest {
-  readonly method: string
-  readonly path: string
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: string | Readable | null
-  /** How long its answer may take to begin, once the request is sent. */
-  readonly patience: Duration.Duration
-}
-
-export interface UpstreamAnswer<Body> {
-  readonly status: number
-  readonly headers: IncomingHttpHeaders
-  readonly body: Body
-}
-
-export type UpstreamRejection = CircuitOpen | Bulkhead.BulkheadFull
+export type UpstreamError = UpstreamFailed | CircuitOpen | BulkheadFull
 
 export interface Upstream {
-  readonly name: string
-  readonly circuit: CircuitBreaker.LocalCircuitBreaker
-  readonly bulkhead: Bulkhead.Bulkhead
-  /** The answer's body is a stream that the caller reads or destroys. */
-  readonly open: (
-    request: UpstreamRequest
-  ) => Effect.Effect<UpstreamAnswer<Readable>, UpstreamFailed | UpstreamRejection>
+  readonly name: "registry" | "runtime"
+  /** The answer's body is a stream that the caller reads or destroys. It is not part of what is waited for. */
+  readonly open: (request: UpstreamRequest) => Effect.Effect<WireAnswer<Readable>, UpstreamError>
   /** The answer with all of its body, as text. */
-  readonly ask: (
-    request: UpstreamRequest
-  ) => Effect.Effect<UpstreamAnswer<string>, UpstreamFailed | UpstreamRejection>
+  readonly ask: (request: UpstreamRequest) => Effect.Effect<WireAnswer<string>, UpstreamError>
+  /** Whether it is there at all, whatever its circuit says. */
+  readonly isAlive: Effect.Effect<boolean>
 }
 
 export interface UpstreamOptions {
-  /** Names its circuit and its bulkhead. */
-  readonly name: string
+  /** Names its circuit and its bulkheads. */
+  readonly name: "registry" | "runtime"
   readonly url: URL
-  /** Requests under way at once, those that only hold their answer's stream left out. */
+  /** Requests under way at once; as many more may wait. The streams of answers that have begun are left out. */
   readonly limit: number
-  /** How long a circuit that opened stays so the first time. */
-  readonly openFor: Duration.Duration
+  readonly circuit: CircuitPlan["options"]
+  /** The answers that tell that it fails, and not its caller or a model. */
+  readonly isFailure: (status: number) => boolean
 }
 
-/** Connections to one upstream; more requests than these wait for one. */
-const connections = 256
-const connectTimeout = Duration.seconds(2)
+/** Connections for answers that come at once, and for those that are held, or are streams. */
+const quickConnections = 256
+const heldConnections = 1_024
 
-/** A call that takes longer than this makes us ask whether anybody is there at all. */
-const suspiciousAfter = Duration.seconds(1)
-const aliveWithin = Duration.seconds(1)
-const lookEvery = Duration.millis(500)
+/** One retry for ten calls, and ten to begin with. */
+const budgetOf = RetryBudget.make({ ratio: 0.1, floor: 10 })
 
-interface Call {
-  readonly since: number
-  readonly fail: (cause: unknown) => void
+/** What another attempt may cure, at once or with another process behind the same address. */
+const isRetryable = (error: UpstreamError): boolean =>
+  error._tag === "UpstreamFailed" && (error.reason === "unreachable" || error.reason === "broken")
+
+const classify = (isFailure: (status: number) => boolean): Classify<WireAnswer<unknown>, UpstreamError> => (exit) => {
+  if (Exit.isSuccess(exit)) return isFailure(exit.value.status) ? "Failure" : "Success"
+  const isCallers = exit.cause.reasons.every((reason) =>
+    reason._tag === "Fail" && reason.error._tag === "UpstreamFailed" && reason.error.reason === "caller"
+  )
+  return isCallers ? "Ignored" : classifyByDefault(exit)
 }
 
-/** The upstream, its circuit and bulkhead in the metrics, and its connections until the scope closes. */
+/** Listed in the directory of policies, and connected, until the scope closes. */
 export const make = Effect.fnUntraced(
-  function*(options: UpstreamOptions): Effect.fn.Return<Upstream, InvalidSettings, Scope.Scope> {
-    const { name } = options
-    const clock = yield* Clock.Clock
-    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-    const circuit = yield* CircuitBreaker.make({
+  function*(
+    options: UpstreamOptions
+  ): Effect.fn.Return<Upstream, InvalidSettings | PolicyNameTaken, Scope.Scope | PolicyDirectory> {
+    const { circuit: plan, limit, name, url } = options
+    const directory = yield* PolicyDirectory
+    const circuit = yield* CircuitBreaker.make({ ...plan, name })
+    yield* directory.register(DirectoryEntry.circuit(circuit))
+    const budget = yield* budgetOf
+    const retry = yield* Retry.make<UpstreamError>({
       name,
-      trip: { _tag: "ConsecutiveFailures", failures: 5 },
-      openFor: options.openFor
+      retryable: isRetryable,
+      call: Retry.safe,
+      schedule: decorrelatedJitter({ base: "10 millis", cap: "200 millis" })
     })
-    const bulkhead = yield* Bulkhead.make({ name, limit: options.limit, queue: options.limit, maxWait: "5 seconds" })
-    const pool = yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        new Pool(options.url.origin, {
-          connections,
-          pipelining: 1,
-          connect: { timeout: Duration.toMillis(connectTimeout) },
-          keepAliveTimeout: 30_000,
-          bodyTimeout: 0
-        })
-      ),
-      (pool) => Effect.promise(() => pool.destroy())
-    )
-    const underWay = new Set<Call>()
+
+    /** Places of their own, too: a call that is held for minutes must not take that of a quick one. */
+    const line = Effect.fnUntraced(function*(kind: string, connections: number) {
+      const bulkhead = yield* Bulkhead.make({ name: kind, limit, queue: limit })
+      yield* directory.register(DirectoryEntry.bulkhead(bulkhead))
+      const once = Layers.circuit(circuit, { classify: classify(options.isFailure) }).pipe(
+        Policy.around(Layers.bulkhead(bulkhead))
+      )
+      const again = Layers.retryBudget(budget).pipe(Policy.around(Layers.retry(retry)), Policy.around(once))
+      yield* directory.register(DirectoryEntry.policy(kind, again))
+      return {
+        connections: yield* Connections.make({ upstream: name, url, most: connections }),
+        once: Policy.apply(once),
+        again: Policy.apply(again)
+      }
+    })
+    const quick = yield* line(name, quickConnections)
+    const held = yield* line(`${name}-held`, heldConnections)
+
+    const late = (cause: Deadline.DeadlineExceeded) => new UpstreamFailed({ upstream: name, reason: "late", cause })
 
     const send = <A>(
-      { method, path, headers, body, patience }: UpstreamRequest,
-      read: (answer: Dispatcher.ResponseData) => A | Promise<A>
-    ): Effect.Effect<UpstreamAnswer<A>, UpstreamFailed> =>
-      Effect.callback((resume) => {
-        const abort = new AbortController()
-        const call: Call = { since: now(), fail: (cause) => abort.abort(cause) }
-        underWay.add(call)
-        pool.request({ method, path, headers, body, signal: abort.signal, headersTimeout: Duration.toMillis(patience) })
-          .then((answer) =>
-            Promise.resolve(read(answer)).then((body) => ({ status: answer.statusCode, headers: answer.headers, body }))
-          )
-          .then(
-            (answer) => resume(Effect.succeed(answer)),
-            (cause: unknown) => resume(Effect.fail(new UpstreamFailed({ upstream: name, cause })))
-          )
-          .finally(() => underWay.delete(call))
-        return Effect.sync(() => abort.abort())
-      })
+      { connections, once, again }: Effect.Success<ReturnType<typeof line>>,
+      request: UpstreamRequest,
+      read: Parameters<typeof connections.request<A>>[1]
+    ): Effect.Effect<WireAnswer<A>, UpstreamError> => {
+      const attempt = connections.request(request, read)
+      // How long a body takes to come is its sender's business
+      if (request.body instanceof Readable) return once(attempt)
+      const guarded = Retry.mayRepeat(request.call) ? again(attempt) : once(attempt)
+      return Effect.catchTag(
+        Deadline.within(guarded, request.patience),
+        "DeadlineExceeded",
+        (error) => Effect.fail(late(error))
+      )
+    }
 
-    const policy = Layers.circuit(circuit).pipe(Policy.around(Layers.bulkhead(bulkhead)))
-    const guarded = Policy.apply(policy)
-
-    /** Counts in the circuit, as every call does. */
-    const isAlive = send(
-      { method: "GET", path: "/health", headers: {}, body: null, patience: aliveWithin },
-      (answer) => answer.body.dump()
-    ).pipe(
-      Effect.timeoutOrElse({
-        duration: aliveWithin,
-        orElse: () => Effect.fail(new UpstreamFailed({ upstream: name, cause: "it is not alive" }))
-      }),
-      CircuitBreaker.protect(circuit)
-    )
-
-    /** One that hangs accepts connections and says nothing: calls would wait for all their time, and the circuit too. */
-    const watch = Effect.gen(function*() {
-      const [oldest] = underWay
-      if (oldest === undefined || now() - oldest.since < Duration.toMillis(suspiciousAfter)) return
-      yield* Effect.catch(isAlive, (error) =>
-        Effect.sync(() => {
-          if (error._tag !== "CircuitOpen") return
-          for (const { fail } of underWay) fail("it hangs")
-        }))
+    const { isAlive } = yield* HealthWatch.make({
+      upstream: name,
+      url,
+      circuit,
+      watched: [quick.connections, held.connections]
     })
-    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(lookEvery), watch)))
 
     return {
       name,
-      circuit,
-      bulkhead,
-      open: (request) => guarded(send(request, ({ body }): Readable => body)),
-      ask: (request) => guarded(send(request, ({ body }) => body.text()))
+      open: (request) =>
+        send(held, request, ({ body }): Readable => {
+          // Who reads it hears of its errors. One that nobody reads to its end has one, too, and must not end the process
+          body.on("error", () => undefined)
+          return body
+        }),
+      ask: (request) => send(quick, request, ({ body }) => body.text()),
+      isAlive
     }
   }
 )
+
+/** For a request that is handed on: whether it may be sent again, by its method and its idempotency key. */
+export const repeatabilityOf = (method: string, idempotencyKey: string | undefined): Retry.Repeatability =>
+  method === "GET" || method === "HEAD" ? Retry.safe : Retry.unsafe(idempotencyKey)

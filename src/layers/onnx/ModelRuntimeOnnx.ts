@@ -107,6 +107,7 @@ const make = Effect.gen(function*() {
             attributes: { "maas.model": deployment.model, "maas.version": deployment.version }
           }))
         ),
+      loaded: Effect.sync(() => Array.from(served.values(), ({ deployment }) => deployment)),
       unload
     })
   ).pipe(Context.add(RunnerFigures, figures))

@@ -1,8 +1,9 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { DateTime, Effect, Layer, Option, Schema } from "effect"
+import { Context, DateTime, Effect, Layer, Option, Schema } from "effect"
 import { SqlSchema } from "effect/sql"
 import { ApiKey, ApiKeyId, ApiKeyName, Scope } from "../../domain/access/ApiKey.ts"
 import { PlanName } from "../../domain/access/RateLimit.ts"
+import { ApiKeyLookup } from "../../services/ApiKeyLookup.ts"
 import type { ApiKeyRecord } from "../../services/ApiKeyRepository.ts"
 import { ApiKeyRepository } from "../../services/ApiKeyRepository.ts"
 import { Bytes } from "./Bytes.ts"
@@ -21,8 +22,7 @@ const Row = Schema.Struct({
 
 const toRecord = ({ digest, ...key }: typeof Row.Type): ApiKeyRecord => ({ key: new ApiKey(key), digest })
 
-export const layer = Layer.effect(
-  ApiKeyRepository,
+export const layer = Layer.effectContext(
   Effect.gen(function*() {
     const sql = yield* PgClient.PgClient
 
@@ -50,11 +50,13 @@ export const layer = Layer.effect(
           ORDER BY id DESC LIMIT ${limit}`
     })
 
-    return ApiKeyRepository.of({
+    const lookup = ApiKeyLookup.of({
+      findByDigest: (digest) =>
+        query(byDigest(digest)).pipe(Effect.map((row) => Option.getOrUndefined(Option.map(row, toRecord))))
+    })
+    const repository = ApiKeyRepository.of({
       insert: (record) => query(insert(record)).pipe(Effect.asVoid),
       insertIfAbsent: (record) => query(sql`${insert(record)} ON CONFLICT (digest) DO NOTHING`).pipe(Effect.asVoid),
-      findByDigest: (digest) =>
-        query(byDigest(digest)).pipe(Effect.map((row) => Option.getOrUndefined(Option.map(row, toRecord)))),
       find: (id) =>
         query(byId(id)).pipe(
           Effect.map((row) => Option.getOrUndefined(Option.map(row, (found) => toRecord(found).key)))
@@ -64,5 +66,6 @@ export const layer = Layer.effect(
         query(sql`UPDATE api_keys SET revoked_at = coalesce(revoked_at, ${DateTime.toDateUtc(at)})
           WHERE id = ${id}::uuid RETURNING id`).pipe(Effect.map((rows) => rows.length > 0))
     })
+    return Context.make(ApiKeyRepository, repository).pipe(Context.add(ApiKeyLookup, lookup))
   })
 )

@@ -33,14 +33,15 @@ const byRedis = <A, E1, R1, E2, R2>(
 
 const sharedCircuits = CircuitBreakers.layerShared().pipe(Layer.provide(CircuitStoreRedis.layer()))
 
-/**
- * Limits and circuits, those of all processes together where there is Redis, and the directory of all policies of this
- * process.
- */
+/** Circuits, those of all processes together where there is Redis, and the directory of all policies of this process. */
+export const circuits = byRedis(sharedCircuits, CircuitBreakers.layerLocal).pipe(
+  Layer.provideMerge(PolicyDirectory.layer)
+)
+
+/** The same, and limits. */
 export const layer = RateLimiter.layer().pipe(
   Layer.provideMerge(byRedis(RateLimiterStoreRedis.layer(), RateLimiterStoreMemory.layer())),
-  Layer.provideMerge(byRedis(sharedCircuits, CircuitBreakers.layerLocal)),
-  Layer.provideMerge(PolicyDirectory.layer)
+  Layer.provideMerge(circuits)
 )
 
 /** What the role stands on, and Redis where there is one. */

@@ -1,5 +1,4 @@
 import {
-  Array,
   ByteSize,
   Config,
   Context,
@@ -7,6 +6,7 @@ import {
   Effect,
   Layer,
   Redacted,
+  Result,
   Schema,
   SchemaIssue,
   Struct
@@ -41,6 +41,9 @@ const names = {
   registryUrl: "MAAS_REGISTRY_URL",
   runtimeUrl: "MAAS_RUNTIME_URL",
   internalSecret: "MAAS_INTERNAL_SECRET",
+  upstreamTimeout: "MAAS_UPSTREAM_TIMEOUT",
+  upstreamCircuit: "MAAS_UPSTREAM_CIRCUIT",
+  upstreamConcurrency: "MAAS_UPSTREAM_CONCURRENCY",
   maxUpload: "MAAS_MAX_UPLOAD",
   maxBody: "MAAS_MAX_BODY",
   quotaModels: "MAAS_QUOTA_MODELS",
@@ -70,6 +73,9 @@ const names = {
 
 type Name = keyof typeof names
 
+export const roles = ["gateway", "registry", "runtime", "processor", "all"] as const
+export type Role = typeof roles[number]
+
 /** Per address where wrong keys are tried and models are read, else per key: see `LimitSettings`. */
 const limits = {
   modelsRead: "100/minute",
@@ -79,8 +85,8 @@ const limits = {
   wrongKeys: "100/minute"
 } as const
 
-/** Thirty seconds each time: nobody waits longer for a model that has recovered. */
-const modelCircuit = "5 failures; open=30s; growth=1"
+/** Thirty seconds each time: nobody waits longer for a model, or a role, that has recovered. */
+const usualCircuit = "5 failures; open=30s; growth=1"
 
 /** What holds when it is not set, and what it is for: the table of the README. */
 export const descriptions: Readonly<Record<Name, { readonly fallback: string; readonly purpose: string }>> = {
@@ -117,8 +123,11 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
   kafkaReplication: { fallback: "the cluster's", purpose: "The copies of each partition of new topics in Kafka" },
   kafkaCompression: { fallback: "none", purpose: "How events are compressed in Kafka: none or gzip" },
   registryUrl: { fallback: "none", purpose: "Where the registry is, for a gateway: http://host:8001" },
-  runtimeUrl: { fallback: "none", purpose: "Where the runtime is, for a gateway and a processor: http://host:8002" },
+  runtimeUrl: { fallback: "none", purpose: "Where the runtime is, for all others: http://host:8002" },
   internalSecret: { fallback: "none", purpose: "What the roles know each other by: 32 characters or more" },
+  upstreamTimeout: { fallback: "15 seconds", purpose: "How long a gateway waits for the registry to answer" },
+  upstreamCircuit: { fallback: usualCircuit, purpose: "What opens the circuit of another role, and for how long" },
+  upstreamConcurrency: { fallback: "512", purpose: "The most calls of another role at once; as many more may wait" },
   maxUpload: { fallback: "1 GiB", purpose: "The largest artifact" },
   maxBody: { fallback: "32 MiB", purpose: "The largest body of any other request" },
   quotaModels: { fallback: "10000", purpose: "The most models of one owner" },
@@ -128,7 +137,7 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
   loadTimeout: { fallback: "30 seconds", purpose: "How long validating, converting and loading may take, each" },
   maxLoadedModels: { fallback: "32", purpose: "The most models in memory; the least recently used gives way" },
   modelCircuit: {
-    fallback: modelCircuit,
+    fallback: usualCircuit,
     purpose: "What opens the circuit of a version, and for how long, or off"
   },
   modelConcurrency: { fallback: "256", purpose: "The most calls of one version at once; further ones are refused" },
@@ -170,10 +179,16 @@ const span = (name: string) =>
     (duration) => Effect.mapError(readSpan(duration), (error) => new Config.ConfigError(error))
   )
 const readCircuit = Schema.decodeEffect(Schema.Union([Schema.Literal("off"), CircuitText.fromText]))
+const readRoleCircuit = Schema.decodeEffect(CircuitText.fromText)
 const circuit = (name: string, fallback: string) =>
   Config.mapEffect(
     Config.withDefault(Config.String(name), fallback),
     (text) => Effect.mapError(readCircuit(text), (error) => new Config.ConfigError(error))
+  )
+const roleCircuit = (name: string, fallback: string) =>
+  Config.mapEffect(
+    Config.withDefault(Config.String(name), fallback),
+    (text) => Effect.mapError(readRoleCircuit(text), (error) => new Config.ConfigError(error))
   )
 const adminKey = Schema.String.check(
   Schema.isPattern(/^maas_[A-Za-z0-9_-]{16,195}$/, { expected: "maas_ and 16 to 195 of A-Z a-z 0-9 _ -" })
@@ -193,7 +208,7 @@ const redisUrl = Schema.String.check(
 )
 
 const configs = {
-  role: Config.withDefault(Config.Literals(["gateway", "registry", "runtime", "processor", "all"], names.role), "all"),
+  role: Config.withDefault(Config.Literals(roles, names.role), "all"),
   host: Config.withDefault(Config.NonEmptyString(names.host), "127.0.0.1"),
   port: optional(integer(names.port, { minimum: 0, maximum: 65_535 })),
   dataDirectory: Config.withDefault(Config.NonEmptyString(names.dataDirectory), "data"),
@@ -213,6 +228,9 @@ const configs = {
   registryUrl: optional(Config.schema(roleUrl, names.registryUrl)),
   runtimeUrl: optional(Config.schema(roleUrl, names.runtimeUrl)),
   internalSecret: optional(Config.schema(Schema.RedactedFromValue(internalSecret), names.internalSecret)),
+  upstreamTimeout: Config.withDefault(Config.Duration(names.upstreamTimeout), Duration.seconds(15)),
+  upstreamCircuit: roleCircuit(names.upstreamCircuit, usualCircuit),
+  upstreamConcurrency: Config.withDefault(integer(names.upstreamConcurrency, { minimum: 1, maximum: 10_000 }), 512),
   maxUpload: Config.withDefault(Config.ByteSize(names.maxUpload), ByteSize.gibibytes(1)),
   maxBody: Config.withDefault(Config.ByteSize(names.maxBody), ByteSize.mebibytes(32)),
   quotaModels: Config.withDefault(integer(names.quotaModels, { minimum: 1, maximum: 1_000_000_000 }), 10_000),
@@ -221,7 +239,7 @@ const configs = {
   inferenceTimeout: Config.withDefault(Config.Duration(names.inferenceTimeout), Duration.seconds(10)),
   loadTimeout: Config.withDefault(Config.Duration(names.loadTimeout), Duration.seconds(30)),
   maxLoadedModels: Config.withDefault(integer(names.maxLoadedModels, { minimum: 1, maximum: 10_000 }), 32),
-  modelCircuit: circuit(names.modelCircuit, modelCircuit),
+  modelCircuit: circuit(names.modelCircuit, usualCircuit),
   modelConcurrency: Config.withDefault(integer(names.modelConcurrency, { minimum: 1, maximum: 100_000 }), 256),
   taskDeadline: Config.withDefault(span(names.taskDeadline), Duration.hours(1)),
   taskRetention: Config.withDefault(span(names.taskRetention), Duration.hours(24)),
@@ -273,37 +291,39 @@ const mistakeOf = (name: string, error: Config.ConfigError) => ({
     : error.message
 })
 
-const load = Effect.gen(function*() {
+/** Reads all settings; the role that a command names takes the place of that of the environment. */
+const load = Effect.fnUntraced(function*(commanded: Role | undefined) {
   const read = yield* Effect.forEach(Struct.keys(names), (name) => {
     const config: Config.Config<unknown> = configs[name]
-    return Effect.result(Effect.mapError(config, (error) => mistakeOf(names[name], error)))
+    return Effect.map(
+      Effect.result(Effect.mapError(config, (error) => mistakeOf(names[name], error))),
+      (result) => ({ name, result })
+    )
   })
-  const mistakes = Array.getFailures(read)
+  const given = new Set(
+    read.flatMap(({ name, result }) => Result.isSuccess(result) && result.success !== undefined ? [name] : [])
+  )
+  const wrong = read.flatMap(({ name, result }) => Result.isFailure(result) ? [{ name, mistake: result.failure }] : [])
+  const isMissing = (name: Name) => !given.has(name) && !wrong.some((one) => one.name === name)
+  const role = commanded ?? (yield* Effect.orElseSucceed(configs.role, () => undefined))
+  const mistakes = [
+    ...wrong.map(({ mistake }) => mistake),
+    ...(role === undefined ? [] : neededBy[role].filter(isMissing).map((name) => missingFor(role, name))),
+    ...(given.has("kafkaSaslMechanism") ? neededBySasl.filter(isMissing) : [])
+      .map((name) => ({ name: names[name], message: `${names.kafkaSaslMechanism} needs it` }))
+  ]
   if (mistakes.length > 0) return yield* new ConfigurationInvalid({ mistakes })
   const values = yield* Effect.orDie(Config.all(configs))
-  const missing = neededBy[values.role].filter((name) => values[name] === undefined)
-  const missingForSasl = values.kafkaSaslMechanism === undefined
-    ? []
-    : neededBySasl.filter((name) => values[name] === undefined)
-  if (missing.length + missingForSasl.length > 0) {
-    return yield* new ConfigurationInvalid({
-      mistakes: [
-        ...missing.map((name) => missingFor(values.role, name)),
-        ...missingForSasl.map((name) => ({ name: names[name], message: `${names.kafkaSaslMechanism} needs it` }))
-      ]
-    })
-  }
-  return values
+  return { ...values, role: commanded ?? values.role }
 })
 
-type Role = "gateway" | "registry" | "runtime" | "processor" | "all"
 type Needed = "databaseUrl" | "registryUrl" | "runtimeUrl" | "internalSecret"
 
 /** What a role can't do without. */
 const neededBy: Readonly<Record<Role, ReadonlyArray<Needed>>> = {
   all: [],
   gateway: ["registryUrl", "runtimeUrl", "internalSecret"],
-  registry: ["databaseUrl", "internalSecret"],
+  registry: ["databaseUrl", "runtimeUrl", "internalSecret"],
   runtime: ["databaseUrl", "internalSecret"],
   processor: ["databaseUrl", "runtimeUrl", "internalSecret"]
 }
@@ -315,10 +335,12 @@ const missingFor = (role: Role, name: Needed) => ({
   message: `the role ${role} needs it: ${descriptions[name].purpose}`
 })
 
-type Values = Effect.Success<typeof load>
+type Values = Effect.Success<ReturnType<typeof load>>
 
 export class Settings extends Context.Service<Settings, Values>()("maas/layers/settings/Settings") {
-  static readonly layer: Layer.Layer<Settings, ConfigurationInvalid> = Layer.effect(Settings, load)
+  /** For the role that is named here, else for that of the environment. */
+  static readonly layer = (role?: Role): Layer.Layer<Settings, ConfigurationInvalid> =>
+    Layer.effect(Settings, load(role))
 }
 
 type Given = { readonly [N in Needed]: Exclude<Values[N], undefined> }

@@ -7,15 +7,10 @@ import { Prometheus } from "./Prometheus.ts"
 
 const refreshEvery = "10 seconds"
 
-/**
- * The figures of runners, outbox and consumers. Those that cost a query are refreshed by a clock of their own, so that
- * no scrape waits for the database.
- */
-export const layer = Layer.effectDiscard(Effect.gen(function*() {
+/** The figures of runners. */
+export const runners = Layer.effectDiscard(Effect.gen(function*() {
   const { registry } = yield* Prometheus
   const runners = yield* RunnerFigures
-  const outbox = yield* OutboxStore
-  const log = yield* EventLog
   const registers = [registry]
 
   const read = (name: string, help: string, value: () => number) =>
@@ -42,6 +37,18 @@ export const layer = Layer.effectDiscard(Effect.gen(function*() {
       for (const [reason, count] of Object.entries(runners.kills)) this.set({ reason }, count)
     }
   })
+}))
+
+/**
+ * The figures of outbox and consumers. They cost a query, and are refreshed by a clock of their own, so that no scrape
+ * waits for the database.
+ */
+export const messaging = Layer.effectDiscard(Effect.gen(function*() {
+  const { registry } = yield* Prometheus
+  const outbox = yield* OutboxStore
+  const log = yield* EventLog
+  const registers = [registry]
+
   const backlog = new Gauge({
     name: "maas_outbox_messages",
     help: "Committed messages that wait for publication",

@@ -1,6 +1,6 @@
 import { Schema } from "effect"
+import { ModelRefused } from "../../../domain/model/ModelRefused.ts"
 import { Signature } from "../../../domain/model/Signature.ts"
-import { ModelRefused } from "../../../services/ModelRuntime.ts"
 
 /** The replies of Messages.ts as the platform takes them: a runner holds a hostile file, so nothing it says is believed. */
 const TensorReply = Schema.Struct({

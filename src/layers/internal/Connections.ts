@@ -1,0 +1,176 @@
+/**
+ * Connections to another role, and the requests on them. Undici is used as it is: Effect's client would cost a gateway
+ * half of its throughput, and bodies are to pass through untouched.
+ */
+import { Pool } from "@effect/platform-node/Undici"
+import type { Dispatcher } from "@effect/platform-node/Undici"
+import { Clock, Data, Duration, Effect } from "effect"
+import type { Scope } from "effect"
+import type { IncomingHttpHeaders } from "node:http"
+import { Readable } from "node:stream"
+import * as Deadline from "../../resilience/Deadline.ts"
+
+/**
+ * Why there is no answer: nobody takes the connection; it broke; no answer began in time; whoever took it does nothing
+ * at all; or the caller whose body was being sent did not go on.
+ */
+export type Reason = "unreachable" | "broken" | "late" | "hung" | "caller"
+
+export class UpstreamFailed extends Data.TaggedError("UpstreamFailed")<{
+  readonly upstream: string
+  readonly reason: Reason
+  readonly cause: unknown
+}> {
+  override get message() {
+    return `The ${this.upstream} is ${this.reason}: ${this.cause instanceof Error ? this.cause.message : this.cause}`
+  }
+}
+
+export interface WireRequest {
+  readonly method: string
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | Uint8Array | Readable | null
+  /** How long the answer may take to begin, once the request is sent. */
+  readonly patience: Duration.Duration
+}
+
+export interface WireAnswer<Body> {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: Body
+}
+
+/** Requests of one kind, on connections of their own, so that those that are held for long leave others theirs. */
+export interface Connections {
+  readonly request: <A>(
+    request: WireRequest,
+    read: (answer: Dispatcher.ResponseData) => A | Promise<A>
+  ) => Effect.Effect<WireAnswer<A>, UpstreamFailed>
+  /** Milliseconds since the oldest request without an answer began; 0 where there is none. */
+  readonly waitingMillis: () => number
+  /** Ends the requests without an answer that are this many milliseconds old: whom they were sent to hangs. */
+  readonly giveUp: (ageMillis: number) => void
+}
+
+export interface ConnectionsOptions {
+  readonly upstream: string
+  readonly url: URL
+  /** Connections at once; more requests wait for one, as long as their patience lasts. */
+  readonly most: number
+}
+
+const connectTimeout = Duration.seconds(2)
+
+/** How exactly the patience of requests is kept. One look at all of them costs less than a timer for each. */
+const lookEveryMillis = 20
+
+/** What ends a request from here. */
+class Ended extends Data.TaggedError("Ended")<{ readonly reason: "late" | "hung" }> {
+  override get message() {
+    return this.reason === "late" ? "no answer began in time" : "it accepts connections, and does nothing"
+  }
+}
+
+interface Call {
+  readonly since: number
+  readonly until: number
+  readonly end: (reason: "late" | "hung") => void
+}
+
+const unreachable = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "UND_ERR_CONNECT_TIMEOUT"])
+
+const codeOf = (cause: unknown): string =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
+
+/** A body that was not read to its end: what it comes from stopped, or we did. */
+const isUnfinished = (body: WireRequest["body"]): body is Readable => body instanceof Readable && !body.readableEnded
+
+const reasonOf = (cause: unknown, body: WireRequest["body"]): Reason => {
+  if (cause instanceof Ended) return cause.reason
+  const code = codeOf(cause)
+  if (unreachable.has(code)) return "unreachable"
+  if (isUnfinished(body) && (body.errored !== null || body.destroyed || code === "UND_ERR_HEADERS_TIMEOUT")) {
+    return "caller"
+  }
+  return code === "UND_ERR_HEADERS_TIMEOUT" ? "late" : "broken"
+}
+
+/** An attempt ends a little before the deadline of all, so that something can still be made of its failure. */
+const attemptMillis = (left: number): number => left - Math.min(50, left / 4)
+
+/** Open until the scope closes. */
+export const make = Effect.fnUntraced(
+  function*({ most, upstream, url }: ConnectionsOptions): Effect.fn.Return<Connections, never, Scope.Scope> {
+    const clock = yield* Clock.Clock
+    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    const pool = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        new Pool(url.origin, {
+          connections: most,
+          pipelining: 1,
+          connect: { timeout: Duration.toMillis(connectTimeout) },
+          keepAliveTimeout: 30_000,
+          bodyTimeout: 0
+        })
+      ),
+      (pool) => Effect.promise(() => pool.destroy())
+    )
+    const waiting = new Set<Call>()
+
+    const send = <A>(
+      { method, path, headers, body, patience }: WireRequest,
+      read: (answer: Dispatcher.ResponseData) => A | Promise<A>,
+      left: number
+    ): Effect.Effect<WireAnswer<A>, UpstreamFailed> =>
+      Effect.callback((resume) => {
+        const abort = new AbortController()
+        const since = now()
+        const call: Call = {
+          since,
+          until: since + attemptMillis(left),
+          end: (reason) => abort.abort(new Ended({ reason }))
+        }
+        waiting.add(call)
+        const timeLeft = Deadline.toHeader(attemptMillis(left))
+        pool.request({
+          method,
+          path,
+          headers: timeLeft === undefined ? headers : { ...headers, [Deadline.headerName]: timeLeft },
+          body,
+          signal: abort.signal,
+          // Counted from the last byte of the body that was sent: that of a body that comes as a stream takes its time
+          headersTimeout: Duration.toMillis(patience)
+        })
+          .then((answer) =>
+            Promise.resolve(read(answer)).then((body) => ({ status: answer.statusCode, headers: answer.headers, body }))
+          )
+          .then(
+            (answer) => resume(Effect.succeed(answer)),
+            (cause: unknown) =>
+              resume(Effect.fail(new UpstreamFailed({ upstream, reason: reasonOf(cause, body), cause })))
+          )
+          .finally(() => waiting.delete(call))
+        return Effect.sync(() => abort.abort())
+      })
+
+    const endLate = Effect.sync(() => {
+      if (waiting.size === 0) return
+      const moment = now()
+      for (const { until, end } of waiting) if (until <= moment) end("late")
+    })
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(lookEveryMillis), endLate)))
+
+    return {
+      request: (request, read) => Effect.flatMap(Deadline.remainingMillis, (left) => send(request, read, left)),
+      waitingMillis: () => {
+        const [oldest] = waiting
+        return oldest === undefined ? 0 : now() - oldest.since
+      },
+      giveUp: (ageMillis) => {
+        const limit = now() - ageMillis
+        for (const { since, end } of waiting) if (since <= limit) end("hung")
+      }
+    }
+  }
+)
