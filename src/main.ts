@@ -30,7 +30,7 @@ const endWith = (code: number) => ({ message }: { readonly message: string }) =>
 
 /** Settings, logs and traces as the program has them; a command that names a role has its own. */
 const program = (role?: Role) =>
-  Tracing.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provideMerge(Settings.layer(role)))
+  Tracing.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provideMerge(Settings.layerFor(role)))
 
 const role = Flag.Literals("role", roles).pipe(
   Flag.withDescription("What this process does (MAAS_ROLE): one part of the platform, or all of it"),

@@ -339,8 +339,9 @@ type Values = Effect.Success<ReturnType<typeof load>>
 
 export class Settings extends Context.Service<Settings, Values>()("maas/layers/settings/Settings") {
   /** For the role that is named here, else for that of the environment. */
-  static readonly layer = (role?: Role): Layer.Layer<Settings, ConfigurationInvalid> =>
+  static readonly layerFor = (role: Role | undefined): Layer.Layer<Settings, ConfigurationInvalid> =>
     Layer.effect(Settings, load(role))
+  static readonly layer = Settings.layerFor(undefined)
 }
 
 type Given = { readonly [N in Needed]: Exclude<Values[N], undefined> }
