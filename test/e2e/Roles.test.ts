@@ -130,6 +130,33 @@ layer(Roles.layer(), { excludeTestServices: true, timeout: "90 seconds" })("four
     )
 
     it.effect(
+      "answers later as well: the runtime takes the task in, a processor has it run",
+      () =>
+        Effect.gen(function*() {
+          const { gateway } = yield* Roles
+          yield* ready("later")
+          const asked = yield* call("POST", "/api/v1/inference", {
+            json: { model: "later", inputs: row },
+            headers: { prefer: "respond-async" }
+          })
+          assert.strictEqual(asked.status, 202, asked.text)
+          const place = asked.headers.get("location") ?? ""
+          const states = (yield* history(gateway, `${place}/events`)).map(({ event }) => event)
+          assert.deepStrictEqual(states, ["queued", "running", "succeeded"])
+          const task = yield* call("GET", place)
+          const direct = yield* infer("later")
+          assert.include(task.text, direct.text)
+          const waited = yield* call("POST", "/api/v1/inference", {
+            json: { model: "later", inputs: row },
+            headers: { prefer: "respond-async, wait=30" }
+          })
+          assert.strictEqual(waited.status, 200, waited.text)
+          assert.include(waited.text, "succeeded")
+        }),
+      60_000
+    )
+
+    it.effect(
       "a file that is no model fails with the reason",
       () =>
         Effect.gen(function*() {
@@ -252,7 +279,7 @@ layer(Roles.layer(), { excludeTestServices: true, timeout: "90 seconds" })("four
       }
       assert.deepStrictEqual(checks, [
         ["registry", "runtime"],
-        ["postgres"],
+        ["postgres", "runtime"],
         ["postgres"],
         ["postgres", "runtime"]
       ])
