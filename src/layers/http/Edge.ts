@@ -5,6 +5,7 @@ import type { ProblemFacts } from "../../api/Problem.ts"
 import { toResponse } from "../../api/Problem.ts"
 import { retryAfter } from "../../api/ResponseHeaders.ts"
 import { usualOutageSeconds } from "../../domain/DependencyUnavailable.ts"
+import { DeadlineExceeded } from "../../resilience/Deadline.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import { methodsAt } from "./Methods.ts"
@@ -36,6 +37,11 @@ const facts: Readonly<Record<number, Omit<ProblemFacts, "status">>> = {
     title: "Internal error",
     detail: "Something went wrong here that is not your fault; the trace id helps to find it"
   },
+  504: {
+    code: "deadline_exceeded",
+    title: "Too late",
+    detail: "There was no answer within the time that the request gave (grpc-timeout)"
+  },
   503: { code: "unavailable", title: "Temporarily unavailable", detail: "The server is shutting down: try again" }
 }
 
@@ -50,10 +56,13 @@ const problemOf = (status: number, path: string) => {
 const isBare = ({ status, headers }: HttpServerResponse.HttpServerResponse): boolean =>
   status >= 400 && !(headers["content-type"] ?? "").includes("json")
 
+const isDeadlineExceeded = Schema.is(DeadlineExceeded)
+
 /** An overlong body reaches handlers as a defect of the server's own kind. */
 const statusOf = (cause: Cause.Cause<unknown>): number => {
   for (const reason of cause.reasons) {
     const error = reason._tag === "Fail" ? reason.error : reason._tag === "Die" ? reason.defect : undefined
+    if (isDeadlineExceeded(error)) return 504
     if (HttpServerError.isHttpServerError(error)) {
       if (error.reason._tag === "RouteNotFound") return 404
       if (error.reason._tag === "RequestParseError") {
@@ -84,7 +93,9 @@ export const make = Effect.map(
           const allowed = failure === 404 ? methodsAt(path) : []
           const status = allowed.length > 0 ? 405 : failure
           return Effect.andThen(
-            status >= 500 && !Cause.hasInterruptsOnly(cause) ? Effect.logError("A request failed", cause) : Effect.void,
+            status >= 500 && status !== 504 && !Cause.hasInterruptsOnly(cause)
+              ? Effect.logError("A request failed", cause)
+              : Effect.void,
             Effect.map(
               problemOf(status, path),
               HttpServerResponse.setHeaders({

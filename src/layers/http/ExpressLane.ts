@@ -20,6 +20,7 @@ import * as HeaderFields from "../../resilience/ratelimit/HeaderFields.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import { KnownCaller } from "./Authorization.ts"
+import * as CallDeadline from "./CallDeadline.ts"
 import { requestIdOf } from "./Edge.ts"
 import { RequestCounter } from "./RequestCounter.ts"
 
@@ -203,7 +204,7 @@ const make = Effect.gen(function*() {
             response.end(text)
           })
       )
-      fiber = Fiber.runIn(fork(answered), scope)
+      fiber = Fiber.runIn(fork(CallDeadline.honourOnLane(answered, request)), scope)
       fiber.addObserver((exit) => {
         metrics.requestEnded()
         if (Exit.isSuccess(exit)) {

@@ -7,6 +7,7 @@ import type { Server } from "node:http"
 import { defaultPort, Settings } from "../settings/Settings.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import { AddressUnusable } from "./AddressUnusable.ts"
+import * as CallDeadline from "./CallDeadline.ts"
 import * as Edge from "./Edge.ts"
 import { ExpressLane } from "./ExpressLane.ts"
 
@@ -50,7 +51,7 @@ const listen = <E, R>(routes: Effect.Effect<App, E, R>) =>
       AddressUnusable.from(host, port)
     )
     const requests = yield* Effect.acquireRelease(Scope.make("parallel"), (scope, exit) => Scope.close(scope, exit))
-    const general = yield* NodeHttpServer.makeHandler(edge(app), { scope: requests })
+    const general = yield* NodeHttpServer.makeHandler(edge(CallDeadline.honour(app)), { scope: requests })
     yield* Effect.addFinalizer(() => Effect.timeoutOption(closed(server), shutdownGrace))
     server.on("request", (request, response) => {
       // Clients that keep their connections would go on asking on them until the grace is over
