@@ -8,10 +8,16 @@ import { cpus } from "node:os"
 import * as Breaker from "./Breaker.ts"
 import * as Composition from "./Composition.ts"
 import * as MemoryLimiter from "./MemoryLimiter.ts"
+import * as RedisLimiter from "./RedisLimiter.ts"
 import { rounds } from "./Rounds.ts"
 import { table } from "./Table.ts"
 
-const parts = { "memory limiter": MemoryLimiter.rows, "breaker": Breaker.rows, "composition": Composition.rows }
+const parts = {
+  "memory limiter": MemoryLimiter.rows,
+  "redis limiter": RedisLimiter.rows,
+  "breaker": Breaker.rows,
+  "composition": Composition.rows
+}
 
 const howItWasMade = `
 Made by \`npm run bench:resilience\` with Node ${process.version} on ${cpus().length} × ${

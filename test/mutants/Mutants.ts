@@ -1,8 +1,10 @@
+import { adaptiveMutants, cacheMutants, fallbackMutants, hedgeMutants } from "./AnswersMutants.ts"
 import { bulkheadMutants } from "./BulkheadMutants.ts"
 import { circuitBreakerMutants } from "./CircuitBreakerMutants.ts"
 import type { Mutant } from "./Mutant.ts"
 import { policyMutants } from "./PolicyMutants.ts"
 import { rateLimiterMutants } from "./RateLimiterMutants.ts"
+import { redisMutants } from "./RedisMutants.ts"
 import { retryMutants } from "./RetryMutants.ts"
 import { timeoutMutants } from "./TimeoutMutants.ts"
 
@@ -13,5 +15,10 @@ export const mutants: Readonly<Record<string, ReadonlyArray<Mutant>>> = {
   "retry": retryMutants,
   "bulkhead": bulkheadMutants,
   "timeout": timeoutMutants,
+  "adaptive limit": adaptiveMutants,
+  "hedge": hedgeMutants,
+  "fallback": fallbackMutants,
+  "cache": cacheMutants,
+  "redis store": redisMutants,
   "composition": policyMutants
 }
