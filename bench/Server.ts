@@ -75,3 +75,10 @@ export const startBare = startProcess([join(root, "bench/BareServer.ts")], {})
 /** Resident memory of a process, in MiB. */
 export const residentMiB = (pid: number): number =>
   Number(/VmRSS:\s+([0-9]+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024
+
+/** Time of processors that a process has taken, in seconds: user and system, proc(5). */
+export const cpuSeconds = (pid: number): number => {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1")
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}

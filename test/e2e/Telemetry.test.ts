@@ -2,11 +2,13 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted, Schema } from "effect"
 import * as OtlpReceiver from "../support/OtlpReceiver.ts"
-import type { Span } from "../support/OtlpReceiver.ts"
 import { freshDatabase } from "../support/Postgres.ts"
 import * as Program from "../support/Program.ts"
 import { deploy, end, fixture, request } from "../support/Program.ts"
 import * as RedisServer from "../support/Redis.ts"
+import * as SpanTree from "../support/SpanTree.ts"
+import { holds } from "../support/SpanTree.ts"
+import type { Span } from "../support/SpanTree.ts"
 
 const good = { inputs: [{ name: "input", shape: [1, 4], datatype: "FP32", data: [5.1, 3.5, 1.4, 0.2] }] }
 const infer = "/v2/models/iris/infer"
@@ -21,16 +23,6 @@ const newTrace = () => {
   const traceId = (++made).toString(16).padStart(32, "a")
   return { traceId, parentId: "00f067aa0ba902b7", traceparent: `00-${traceId}-00f067aa0ba902b7-01` }
 }
-
-const isSubsequence = (part: ReadonlyArray<string>, whole: ReadonlyArray<string>): boolean => {
-  let found = 0
-  for (const name of whole) if (name === part[found]) found++
-  return found === part.length
-}
-
-/** Whether some span is named as the last and is within the others, in this order. */
-const holds = (spans: ReadonlyArray<Span>, path: ReadonlyArray<string>) =>
-  spans.some((span) => span.name === path.at(-1) && isSubsequence(path, OtlpReceiver.pathOf(span, spans)))
 
 /** On a database of the run's server, which is there sooner than one of the program's own. */
 const start = Effect.fnUntraced(function*(environment: Readonly<Record<string, string>>) {
@@ -77,7 +69,7 @@ layer(Observed.layer, { excludeTestServices: true, timeout: "60 seconds" })("the
           [...saga, "allocate_storage"],
           [...saga, ...stage, "validate", ...stage, "convert", ...stage, "deploy"]
         ]
-      ) assert.isTrue(holds(inTrace, path), `${path.join(" > ")} in\n${OtlpReceiver.describe(inTrace)}`)
+      ) assert.isTrue(holds(inTrace, path), `${path.join(" > ")} in\n${SpanTree.describe(inTrace)}`)
       assert.isTrue(
         inTrace.some(({ attributes, kind }) => attributes["db.system.name"] === "postgresql" && kind === "client")
       )

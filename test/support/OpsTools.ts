@@ -72,13 +72,19 @@ const keeper = `
 `
 
 /** Starts a server and waits until it says at `ready` that it is. It ends with the scope. */
-export const serve = Effect.fnUntraced(function*(tool: Tool, args: ReadonlyArray<string>, ready: string) {
-  const path = yield* pathOf(tool)
+export const serveCommand = Effect.fnUntraced(function*(
+  command: ReadonlyArray<string>,
+  ready: string,
+  environment: Readonly<Record<string, string>> = {}
+) {
   const exited = yield* Deferred.make<void>()
   let output = ""
   yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn("sh", ["-c", keeper, "keeper", path, ...args], { stdio: ["pipe", "pipe", "pipe"] })
+      const child = spawn("sh", ["-c", keeper, "keeper", ...command], {
+        env: { ...process.env, ...environment },
+        stdio: ["pipe", "pipe", "pipe"]
+      })
       child.stdout.on("data", (chunk: Buffer) => output += chunk.toString())
       child.stderr.on("data", (chunk: Buffer) => output += chunk.toString())
       child.on("exit", () => Deferred.doneUnsafe(exited, Effect.void))
@@ -90,7 +96,11 @@ export const serve = Effect.fnUntraced(function*(tool: Tool, args: ReadonlyArray
     Effect.filterOrFail(({ ok }) => ok),
     Effect.retry(Schedule.spaced("50 millis")),
     Effect.timeout("30 seconds"),
-    Effect.mapError(() => new Error(`${tool} is not ready:\n${output}`)),
+    Effect.mapError(() => new Error(`${command[0]} is not ready:\n${output}`)),
     Effect.orDie
   )
 })
+
+/** As `serveCommand`, for one of the programs. */
+export const serve = (tool: Tool, args: ReadonlyArray<string>, ready: string) =>
+  Effect.flatMap(pathOf(tool), (path) => serveCommand([path, ...args], ready))

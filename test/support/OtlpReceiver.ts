@@ -5,18 +5,8 @@ import type { ServerResponse } from "node:http"
 import { gunzipSync } from "node:zlib"
 import { fieldsOf } from "../../src/layers/onnx/runner/ProtobufReader.ts"
 import type { Field } from "../../src/layers/onnx/runner/ProtobufReader.ts"
-
-export interface Span {
-  readonly traceId: string
-  readonly spanId: string
-  /** Empty for a root. */
-  readonly parentSpanId: string
-  readonly name: string
-  readonly kind: "internal" | "server" | "client" | "producer" | "consumer" | undefined
-  readonly attributes: Readonly<Record<string, string>>
-  readonly isError: boolean
-  readonly service: string
-}
+import { describe } from "./SpanTree.ts"
+import type { Span } from "./SpanTree.ts"
 
 const kinds = [undefined, "internal", "server", "client", "producer", "consumer"] as const
 
@@ -117,14 +107,3 @@ export const start = Effect.gen(function*() {
       })
   }
 })
-
-/** Each span with the names of those that it is in, the outermost first. */
-export const pathOf = (span: Span, spans: ReadonlyArray<Span>): ReadonlyArray<string> => {
-  const parent = spans.find(({ spanId, traceId }) => spanId === span.parentSpanId && traceId === span.traceId)
-  return [...parent === undefined ? [] : pathOf(parent, spans), span.name]
-}
-
-/** For messages of failed tests. */
-export const describe = (spans: ReadonlyArray<Span>): string =>
-  spans.map((span) => `${span.traceId.slice(0, 6)} ${span.service}: ${pathOf(span, spans).join(" > ")}`).toSorted()
-    .join("\n")
