@@ -6,6 +6,7 @@ import { freshDatabase } from "../support/Postgres.ts"
 import * as Program from "../support/Program.ts"
 import { deploy, end, fixture, request } from "../support/Program.ts"
 import * as RedisServer from "../support/Redis.ts"
+import { startRoles } from "../support/Roles.ts"
 import * as SpanTree from "../support/SpanTree.ts"
 import { holds } from "../support/SpanTree.ts"
 import type { Span } from "../support/SpanTree.ts"
@@ -46,35 +47,6 @@ class Observed extends Context.Service<Observed, {
 }
 
 layer(Observed.layer, { excludeTestServices: true, timeout: "60 seconds" })("the program's traces", (it) => {
-  it.effect("hold a model's whole way in one, from the request that creates it to the model that answers", () =>
-    Effect.gen(function*() {
-      const { program, receiver } = yield* Observed
-      const { traceId, traceparent } = newTrace()
-      const body = new FormData()
-      body.set("name", "traced")
-      body.set("file", new Blob([yield* fixture("good/iris-logreg.onnx")]))
-      assert.strictEqual(
-        (yield* request(program, "POST", "/api/v1/models", { body, headers: { traceparent } })).status,
-        201
-      )
-      const spans = yield* receiver.until((all) =>
-        all.some((span) => span.traceId === traceId && span.name === "deploy")
-      )
-      const stage = ["publish_event", "process model-events"]
-      const saga = ["POST /api/v1/models", "create_model"]
-      const inTrace = spans.filter((span) => span.traceId === traceId)
-      for (
-        const path of [
-          [...saga, "save_to_db"],
-          [...saga, "allocate_storage"],
-          [...saga, ...stage, "validate", ...stage, "convert", ...stage, "deploy"]
-        ]
-      ) assert.isTrue(holds(inTrace, path), `${path.join(" > ")} in\n${SpanTree.describe(inTrace)}`)
-      assert.isTrue(
-        inTrace.some(({ attributes, kind }) => attributes["db.system.name"] === "postgresql" && kind === "client")
-      )
-    }))
-
   it.effect("name a request by its route, and tell what became of it", () =>
     Effect.gen(function*() {
       const { program, receiver } = yield* Observed
@@ -176,6 +148,71 @@ const dropped = (program: Program.Program, reason: string) =>
         new RegExp(`^telemetry_dropped_total\\{signal="traces",reason="${reason}"\\} ([0-9]+)$`, "m").exec(text)?.[1]
       )
   )
+
+describe("traces of the platform as four processes", () => {
+  it.live("hold a request whole, from the gateway to the model that it made or asked", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.start
+      const { gateway } = yield* startRoles(at(receiver))
+      const wayOf = (traceId: string, ways: ReadonlyArray<ReadonlyArray<SpanTree.Step>>) =>
+        receiver.until((all) => {
+          const spans = all.filter((span) => span.traceId === traceId)
+          return ways.every((way) => holds(spans, way))
+        })
+      const created = newTrace()
+      const body = new FormData()
+      body.set("name", "iris")
+      body.set("file", new Blob([yield* fixture("good/iris-logreg.onnx")]))
+      const { status } = yield* request(gateway, "POST", "/api/v1/models", {
+        body,
+        headers: { traceparent: created.traceparent }
+      })
+      assert.strictEqual(status, 201)
+      const saga: ReadonlyArray<SpanTree.Step> = [
+        ["maas-gateway", "POST /api/v1/models"],
+        ["maas-gateway", "POST"],
+        ["maas-registry", "POST /api/v1/models"],
+        "create_model"
+      ]
+      const event: ReadonlyArray<SpanTree.Step> = ["publish_event", ["maas-processor", "process model-events"]]
+      const stages: ReadonlyArray<SpanTree.Step> = [...event, "validate", ...event, "convert", ...event, "deploy"]
+      const spans = yield* wayOf(created.traceId, [
+        [...saga, "save_to_db"],
+        [...saga, "allocate_storage"],
+        [...saga, ...stages, ["maas-runtime", "ModelRuntime.deploy"]]
+      ])
+      assert.isTrue(spans.some(({ attributes, kind, traceId }) =>
+        traceId === created.traceId && kind === "client" && attributes["db.system.name"] === "postgresql"
+      ))
+
+      yield* request(gateway, "GET", "/api/v1/models/iris/versions/1?wait=60s")
+      const asked = newTrace()
+      const answer = yield* request(gateway, "POST", infer, { json: good, headers: { traceparent: asked.traceparent } })
+      assert.strictEqual(answer.status, 200)
+      yield* wayOf(asked.traceId, [[
+        ["maas-gateway", "POST /v2/models/:model/infer"],
+        ["maas-gateway", "POST"],
+        ["maas-runtime", "POST /v2/models/:model/infer"],
+        ["maas-runtime", "ModelRuntime.infer"]
+      ]])
+
+      // A decision not to record holds for all of them
+      const unasked = newTrace()
+      yield* request(gateway, "POST", infer, {
+        json: good,
+        headers: { traceparent: unasked.traceparent.replace(/01$/, "00") }
+      })
+      const last = newTrace()
+      yield* request(gateway, "POST", infer, { json: good, headers: { traceparent: last.traceparent } })
+      const all = yield* wayOf(last.traceId, [[["maas-gateway", "POST /v2/models/:model/infer"]]])
+      assert.deepStrictEqual(
+        all.filter(({ traceId }) =>
+          traceId === unasked.traceId
+        ),
+        []
+      )
+    }), 180_000)
+})
 
 describe("traces", () => {
   it.live(

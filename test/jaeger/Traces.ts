@@ -98,6 +98,7 @@ it.live("Jaeger shows one request whole, through all processes", () =>
     assert.strictEqual(answer.status, 200)
     yield* jaeger.until(asked, [[
       ["maas-gateway", "POST /v2/models/:model/infer"],
+      ["maas-gateway", "POST"],
       ["maas-runtime", "POST /v2/models/:model/infer"],
       ["maas-runtime", "ModelRuntime.infer"]
     ]])

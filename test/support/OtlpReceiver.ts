@@ -86,11 +86,11 @@ export const start = Effect.gen(function*() {
         server.close()
       })
   )
-  /** The spans once they are as wanted, within twenty seconds. */
+  /** The spans once they are as wanted, within a minute. */
   const until = (areAsWanted: (spans: ReadonlyArray<Span>) => boolean) =>
     Effect.sync(() => spans).pipe(
       Effect.repeat({ until: areAsWanted, schedule: Schedule.spaced("20 millis") }),
-      Effect.timeout("20 seconds"),
+      Effect.timeout("60 seconds"),
       Effect.mapError(() => new Error(`not what was wanted:\n${describe(spans)}`)),
       Effect.orDie
     )

@@ -1,6 +1,6 @@
 /** Another role of the platform as it is called: within a deadline, with retries, behind a circuit and in a bulkhead. */
 import { Effect, Exit } from "effect"
-import type { Scope } from "effect"
+import type { Scope, Tracer } from "effect"
 import { Readable } from "node:stream"
 import type { BulkheadFull } from "../../resilience/Bulkhead.ts"
 import * as Bulkhead from "../../resilience/Bulkhead.ts"
@@ -18,6 +18,7 @@ import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
 import * as Retry from "../../resilience/Retry.ts"
 import * as RetryBudget from "../../resilience/RetryBudget.ts"
 import { decorrelatedJitter } from "../../resilience/RetryDelay.ts"
+import { withSampledSpan } from "../telemetry/SampledSpan.ts"
 import * as Connections from "./Connections.ts"
 import { UpstreamFailed } from "./Connections.ts"
 import type { WireAnswer, WireRequest } from "./Connections.ts"
@@ -70,6 +71,12 @@ const classify = (isFailure: (status: number) => boolean): Classify<WireAnswer<u
   return isCallers ? "Ignored" : classifyByDefault(exit)
 }
 
+/** Each attempt that is recorded is a span of its own, in which those of the other side lie. */
+const inSpan = (request: UpstreamRequest, span: Tracer.AnySpan | undefined): UpstreamRequest =>
+  span?.sampled === true
+    ? { ...request, headers: { ...request.headers, traceparent: `00-${span.traceId}-${span.spanId}-01` } }
+    : request
+
 /** Listed in the directory of policies, and connected, until the scope closes. */
 export const make = Effect.fnUntraced(
   function*(
@@ -105,6 +112,15 @@ export const make = Effect.fnUntraced(
     const quick = yield* line(name, quickConnections)
     const held = yield* line(`${name}-held`, heldConnections)
 
+    /** Of OpenTelemetry's semantic conventions for HTTP clients. */
+    const spanAttributes = ({ method, path }: WireRequest) => ({
+      "http.request.method": method,
+      "url.path": path.split("?", 1)[0],
+      "server.address": url.hostname,
+      "server.port": Number(url.port === "" ? (url.protocol === "https:" ? 443 : 80) : url.port),
+      "peer.service": `maas-${name}`
+    })
+
     const late = (cause: Deadline.DeadlineExceeded) => new UpstreamFailed({ upstream: name, reason: "late", cause })
 
     const send = <A>(
@@ -112,7 +128,9 @@ export const make = Effect.fnUntraced(
       request: UpstreamRequest,
       read: Parameters<typeof connections.request<A>>[1]
     ): Effect.Effect<WireAnswer<A>, UpstreamError> => {
-      const attempt = connections.request(request, read)
+      const attempt = Effect.withFiber((fiber) => connections.request(inSpan(request, fiber.cache.span), read)).pipe(
+        withSampledSpan(request.method, () => ({ kind: "client", attributes: spanAttributes(request) }))
+      )
       // How long a body takes to come is its sender's business
       if (request.body instanceof Readable) return once(attempt)
       const guarded = Retry.mayRepeat(request.call) ? again(attempt) : once(attempt)
