@@ -30,11 +30,21 @@ describe("Frame", () => {
       const parts = cutParts(decoded[index]?.[1] ?? new Uint8Array(), sizes)
       assert.deepStrictEqual(parts.map((part) => new Uint8Array(part)), sizes.map(bytesOf))
     }
-  })
+  }, { timeout: 60_000 })
 
   it("works byte by byte", () => {
     const stream = joined([...encodeFrame({ a: 1 }, [bytesOf(3)]), ...encodeFrame({ b: 2 }, [])])
     assert.deepStrictEqual(decode(stream, 1).map(([header]) => header), ["{\"a\":1}", "{\"b\":2}"])
+  })
+
+  it("pads with zeros, whatever memory held before", () => {
+    for (let time = 0; time < 200; time++) {
+      Buffer.allocUnsafe(3_000).fill(0xff)
+      const frame = joined(encodeFrame({ a: "é" }, [bytesOf(3), bytesOf(9)]))
+      const [header, ...ends] = [8 + "{\"a\":\"é\"}".length + 1, 24 + 3, 32 + 9]
+      assert.deepStrictEqual(frame.subarray(header, 24), new Uint8Array(24 - (header ?? 0)))
+      for (const end of ends) assert.isTrue(frame.subarray(end, Math.ceil(end / 8) * 8).every((byte) => byte === 0))
+    }
   })
 
   it.prop("every part lies at a multiple of 8, and sizes are known beforehand", [Schema.Array(Size)], ([sizes]) => {

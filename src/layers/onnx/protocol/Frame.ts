@@ -16,7 +16,6 @@ const prefix = 8
 /** Frames up to this many bytes are copied into one buffer; larger parts are written from where they are. */
 const copyLimit = 65_536
 
-const utf8 = new TextEncoder()
 const utf8Decoder = new TextDecoder()
 
 /** `size` and the padding behind it. */
@@ -24,28 +23,35 @@ export const padded = (size: number): number => Math.ceil(size / alignment) * al
 
 /** The buffers to write, in order, for one frame. Parts are not copied when they are large, so leave them unchanged. */
 export const encodeFrame = (header: object, parts: ReadonlyArray<Uint8Array>): Array<Uint8Array> => {
-  const json = utf8.encode(JSON.stringify(header))
-  const head = padded(prefix + json.byteLength)
+  const json = JSON.stringify(header)
+  const length = Buffer.byteLength(json)
+  const head = padded(prefix + length)
   const total = parts.reduce((size, part) => size + padded(part.byteLength), head)
   const small = total <= copyLimit
-  const first = new Uint8Array(small ? total : head)
-  const view = new DataView(first.buffer)
-  view.setUint32(0, total, true)
-  view.setUint32(4, json.byteLength, true)
-  first.set(json, prefix)
+  // From Node's pool where it is small, because memory of its own costs each frame more than all the rest. What the pool
+  // held before is for nobody to read, so padding is overwritten.
+  const first = Buffer.allocUnsafe(small ? total : head)
+  first.writeUInt32LE(total, 0)
+  first.writeUInt32LE(length, 4)
+  first.write(json, prefix)
+  first.fill(0, prefix + length, head)
   const buffers: Array<Uint8Array> = [first]
   let offset = head
   for (const part of parts) {
-    if (small) first.set(part, offset)
-    else buffers.push(part, new Uint8Array(padded(part.byteLength) - part.byteLength))
-    offset += padded(part.byteLength)
+    const end = offset + part.byteLength
+    const next = offset + padded(part.byteLength)
+    if (small) {
+      first.set(part, offset)
+      first.fill(0, end, next)
+    } else buffers.push(part, new Uint8Array(next - end))
+    offset = next
   }
   return buffers
 }
 
 /** The size of a frame with this header, in bytes, before it is made. */
 export const frameSize = (header: object, sizes: ReadonlyArray<number>): number =>
-  sizes.reduce((size, part) => size + padded(part), padded(prefix + utf8.encode(JSON.stringify(header)).byteLength))
+  sizes.reduce((size, part) => size + padded(part), padded(prefix + Buffer.byteLength(JSON.stringify(header))))
 
 /** What is wrong with the bytes that arrived. Nothing after it can be understood. */
 export class BrokenFrame extends Error {
