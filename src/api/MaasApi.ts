@@ -8,6 +8,7 @@ import { OpenInferenceApi, OpenInferenceServerApi } from "./OpenInferenceApi.ts"
 import { OperationsApi } from "./OperationsApi.ts"
 import { TasksApi } from "./TasksApi.ts"
 import { VersionsApi } from "./VersionsApi.ts"
+import { WebhooksApi } from "./WebhooksApi.ts"
 
 /** The public API. */
 export class MaasApi extends HttpApi.make("maas")
@@ -16,6 +17,7 @@ export class MaasApi extends HttpApi.make("maas")
     VersionsApi,
     InferenceApi,
     TasksApi,
+    WebhooksApi,
     OpenInferenceApi,
     OpenInferenceServerApi,
     KeysApi,

@@ -8,6 +8,7 @@ import * as Inference from "../domain/inference/InferenceErrors.ts"
 import * as Tasks from "../domain/inference/TaskErrors.ts"
 import * as Models from "../domain/model/ModelErrors.ts"
 import { CircuitNotFound, LimitNotFound } from "../domain/protection/ProtectionErrors.ts"
+import * as Webhooks from "../domain/webhook/Webhook.ts"
 import { problem } from "./Problem.ts"
 
 /** The request's path, query, headers or body are not what the endpoint takes. */
@@ -103,4 +104,13 @@ export const tooManyTasks = problem(Tasks.TooManyTasks, {
   status: 429,
   title: "Too many tasks",
   retryAfterSeconds: ({ retryAfterSeconds }) => retryAfterSeconds
+})
+
+export const webhookNotFound = problem(Webhooks.WebhookNotFound, { status: 404, title: "No such webhook" })
+export const deliveryNotFound = problem(Webhooks.DeliveryNotFound, { status: 404, title: "No such delivery" })
+export const tooManyWebhooks = problem(Webhooks.TooManyWebhooks, { status: 409, title: "Too many webhooks" })
+export const webhookUrlRefused = problem(Webhooks.WebhookUrlRefused, {
+  status: 400,
+  title: "URL refused",
+  errors: ({ reason }) => [{ path: "url", message: reason }]
 })

@@ -11,7 +11,9 @@ import { TaskRunner } from "./TaskRunner.ts"
 export const inferenceTasksPartitions = 8
 
 /** What is tried again is a model that is asked too much or left alone, or a server that is away. */
-const retryDelays = [1, 2, 5, 10, 30, ...Array.makeBy(60, () => 60)].map((seconds) => Duration.seconds(seconds))
+export const taskRetryDelays = [1, 2, 5, 10, 30, ...Array.makeBy(60, () => 60)].map((seconds) =>
+  Duration.seconds(seconds)
+)
 
 const code = (failure: PutOff): string => {
   switch (failure._tag) {
@@ -48,7 +50,7 @@ export const layer = ({ concurrency }: { readonly concurrency: number }) =>
       from: "earliest",
       decode: decodeJson(TaskEvent),
       handle,
-      retryDelays,
+      retryDelays: taskRetryDelays,
       concurrency
     }).pipe(
       Effect.tapCause((cause) =>

@@ -8,8 +8,11 @@ import { OpenInferenceApi } from "../OpenInferenceApi.ts"
 import { OperationsApi } from "../OperationsApi.ts"
 import { TasksApi } from "../TasksApi.ts"
 import { VersionsApi } from "../VersionsApi.ts"
+import { WebhooksApi } from "../WebhooksApi.ts"
 
-export class RegistryApi extends HttpApi.make("maas").add(ModelsApi, VersionsApi, KeysApi, OperationsApi) {}
+export class RegistryApi
+  extends HttpApi.make("maas").add(ModelsApi, VersionsApi, KeysApi, WebhooksApi, OperationsApi)
+{}
 
 export class RuntimeApi
   extends HttpApi.make("maas").add(InferenceApi, TasksApi, OpenInferenceApi, CircuitsApi, OperationsApi)

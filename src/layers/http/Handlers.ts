@@ -9,8 +9,14 @@ import * as OpenInferenceHandlers from "./OpenInferenceHandlers.ts"
 import * as OperationsHandlers from "./OperationsHandlers.ts"
 import * as TasksHandlers from "./TasksHandlers.ts"
 import * as VersionsHandlers from "./VersionsHandlers.ts"
+import * as WebhooksHandlers from "./WebhooksHandlers.ts"
 
-export const registry = Layer.mergeAll(ModelsHandlers.layer, VersionsHandlers.layer, KeysHandlers.layer)
+export const registry = Layer.mergeAll(
+  ModelsHandlers.layer,
+  VersionsHandlers.layer,
+  KeysHandlers.layer,
+  WebhooksHandlers.layer
+)
 
 export const runtime = Layer.mergeAll(InferenceHandlers.layer, TasksHandlers.layer, OpenInferenceHandlers.layer)
 

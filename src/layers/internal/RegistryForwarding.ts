@@ -101,4 +101,21 @@ const keys = HttpApiBuilder.group(
   })
 )
 
-export const layer = Layer.mergeAll(models, versions, keys)
+const webhooks = HttpApiBuilder.group(
+  MaasApi,
+  "webhooks",
+  Effect.fnUntraced(function*(handlers) {
+    const forward = yield* forwarder
+    return handlers
+      .handleRaw("create", ({ request }) => forward(request))
+      .handleRaw("list", ({ request }) => forward(request))
+      .handleRaw("get", ({ request }) => forward(request))
+      .handleRaw("remove", ({ request }) => forward(request))
+      .handleRaw("rotateSecret", ({ request }) => forward(request))
+      .handleRaw("deliveries", ({ request }) => forward(request))
+      .handleRaw("delivery", ({ request }) => forward(request))
+      .handleRaw("redeliver", ({ request }) => forward(request))
+  })
+)
+
+export const layer = Layer.mergeAll(models, versions, keys, webhooks)

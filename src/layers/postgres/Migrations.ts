@@ -8,6 +8,7 @@ import access from "./migrations/0002_create_access.ts"
 import keyPlans from "./migrations/0006_add_key_plans.ts"
 import tasks from "./migrations/0010_create_tasks.ts"
 import modelStates from "./migrations/0012_add_model_states.ts"
+import webhooks from "./migrations/0013_create_webhooks.ts"
 import sagas from "./saga/migrations/0001_sagas.ts"
 
 /** The tables in the order in which they came to be: numbers here are for ever. */
@@ -22,7 +23,8 @@ export const layer = PgMigrator.layer({
     "0007_add_member_presence": presence,
     "0010_create_tasks": tasks,
     "0011_create_sagas": sagas,
-    "0012_add_model_states": modelStates
+    "0012_add_model_states": modelStates,
+    "0013_create_webhooks": webhooks
   }),
   table: "maas_migrations"
 })

@@ -38,6 +38,7 @@ const useCases = Layer.mergeAll(
   ModelsService.layer,
   Models.versions,
   AsynchronousInference.tasks,
+  AsynchronousInference.webhooks,
   ApiKeys.layer,
   Authenticator.layer({ believedUnasked: 0 }),
   Pipeline.layer
@@ -53,6 +54,7 @@ const background = Layer.mergeAll(
   OutboxRelay.layer(),
   ModelEventsConsumer.layer,
   AsynchronousInference.processing,
+  AsynchronousInference.telling,
   Retirement.layer,
   Housekeeping.layer,
   PlatformMetrics.runners,

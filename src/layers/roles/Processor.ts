@@ -39,6 +39,7 @@ const background = Layer.mergeAll(
   OutboxRelay.layer(),
   ModelEventsConsumer.layer,
   AsynchronousInference.processing,
+  AsynchronousInference.telling,
   PlatformMetrics.runners,
   PlatformMetrics.messaging
 )

@@ -25,6 +25,7 @@ import * as PlatformMetrics from "../telemetry/PlatformMetrics.ts"
 import { Prometheus } from "../telemetry/Prometheus.ts"
 import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import * as AdminKey from "./AdminKey.ts"
+import * as AsynchronousInference from "./AsynchronousInference.ts"
 import * as Database from "./Database.ts"
 import * as Internal from "./Internal.ts"
 import * as Messaging from "./Messaging.ts"
@@ -34,6 +35,7 @@ import * as Models from "./Models.ts"
 const useCases = Layer.mergeAll(
   ModelsService.layer,
   Models.versions,
+  AsynchronousInference.webhooks,
   ApiKeys.layer,
   Authenticator.layer({ believedUnasked: 0 })
 ).pipe(

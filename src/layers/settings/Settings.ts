@@ -58,6 +58,8 @@ const names = {
   taskRetention: "MAAS_TASK_RETENTION",
   taskConcurrency: "MAAS_TASK_CONCURRENCY",
   tasksPerKey: "MAAS_TASKS_PER_KEY",
+  webhookRetries: "MAAS_WEBHOOK_RETRIES",
+  webhookAllowPrivate: "MAAS_WEBHOOK_ALLOW_PRIVATE",
   shutdownGrace: "MAAS_SHUTDOWN_GRACE",
   limitModelsRead: "MAAS_LIMIT_MODELS_READ",
   limitInference: "MAAS_LIMIT_INFERENCE",
@@ -87,6 +89,9 @@ const limits = {
 
 /** Thirty seconds each time: nobody waits longer for a model, or a role, that has recovered. */
 const usualCircuit = "5 failures; open=30s; growth=1"
+
+/** Receivers may be away for a day. */
+const webhookRetries = "5 seconds, 30 seconds, 2 minutes, 10 minutes, 30 minutes, 1 hour, 2 hours, 5 hours, 15 hours"
 
 /** What holds when it is not set, and what it is for: the table of the README. */
 export const descriptions: Readonly<Record<Name, { readonly fallback: string; readonly purpose: string }>> = {
@@ -145,6 +150,14 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
   taskRetention: { fallback: "24 hours", purpose: "How long a task that has ended is kept, with its result" },
   taskConcurrency: { fallback: "16", purpose: "The most tasks that this process runs at once" },
   tasksPerKey: { fallback: "100", purpose: "The most tasks of a key that have not ended; further ones are refused" },
+  webhookRetries: {
+    fallback: webhookRetries,
+    purpose: "How long after each try that failed a webhook is told again"
+  },
+  webhookAllowPrivate: {
+    fallback: "false",
+    purpose: "Whether webhooks may be on private networks, and without TLS"
+  },
   shutdownGrace: { fallback: "20 seconds", purpose: "How long requests may take to end after SIGTERM" },
   limitModelsRead: { fallback: limits.modelsRead, purpose: "How often models and versions may be read, or off" },
   limitInference: { fallback: limits.inference, purpose: "How often a key may let models answer, or off" },
@@ -177,6 +190,18 @@ const span = (name: string) =>
   Config.mapEffect(
     Config.Duration(name),
     (duration) => Effect.mapError(readSpan(duration), (error) => new Config.ConfigError(error))
+  )
+const readSpanText = Schema.decodeEffect(Schema.DurationFromString)
+const readSpans = Schema.decodeEffect(Schema.Array(Schema.Duration).check(Schema.isMaxLength(20)))
+/** Spans of time with commas between. */
+const spans = (name: string, fallback: string) =>
+  Config.mapEffect(
+    Config.withDefault(Config.String(name), fallback),
+    (text) =>
+      Effect.forEach(text.split(","), (one) => Effect.flatMap(readSpanText(one.trim()), readSpan)).pipe(
+        Effect.flatMap(readSpans),
+        Effect.mapError((error) => new Config.ConfigError(error))
+      )
   )
 const readCircuit = Schema.decodeEffect(Schema.Union([Schema.Literal("off"), CircuitText.fromText]))
 const readRoleCircuit = Schema.decodeEffect(CircuitText.fromText)
@@ -245,6 +270,8 @@ const configs = {
   taskRetention: Config.withDefault(span(names.taskRetention), Duration.hours(24)),
   taskConcurrency: Config.withDefault(integer(names.taskConcurrency, { minimum: 1, maximum: 10_000 }), 16),
   tasksPerKey: Config.withDefault(integer(names.tasksPerKey, { minimum: 1, maximum: 1_000_000 }), 100),
+  webhookRetries: spans(names.webhookRetries, webhookRetries),
+  webhookAllowPrivate: Config.withDefault(Config.Boolean(names.webhookAllowPrivate), false),
   shutdownGrace: Config.withDefault(Config.Duration(names.shutdownGrace), Duration.seconds(20)),
   limitModelsRead: LimitSettings.requestLimit("models-read", names.limitModelsRead, limits.modelsRead),
   limitInference: LimitSettings.requestLimit("inference", names.limitInference, limits.inference),
@@ -372,6 +399,8 @@ const show = (value: unknown): string =>
     ? "(secret)"
     : Duration.isDuration(value)
     ? Duration.format(value)
+    : Array.isArray(value) && value.every(Duration.isDuration)
+    ? value.map(Duration.format).join(", ")
     : ByteSize.isByteSize(value)
     ? ByteSize.format(value)
     : value instanceof RateLimitPolicy
