@@ -61,7 +61,7 @@ const Told = Schema.fromJsonString(Schema.Struct({
   timestamp: Schema.DateTimeUtcFromString,
   data: Schema.Record(Schema.String, Schema.Unknown)
 }))
-const read = ({ body }: Received) => Schema.decodeUnknownEffect(Told)(body)
+const read = ({ body }: Received) => Schema.decodeEffect(Told)(body)
 
 const Delivery = Schema.Struct({
   id: Schema.String,
