@@ -62,7 +62,7 @@ const eventually = (
   call("GET", `${tasksPath}/${id}`, { headers }).pipe(
     Effect.flatMap(readTask),
     Effect.repeat({ until: wanted, schedule: Schedule.spaced("50 millis") }),
-    Effect.timeout("40 seconds")
+    Effect.timeout("90 seconds")
   )
 
 const Key = Schema.Struct({ key: Schema.String })
@@ -75,7 +75,7 @@ const newKey = Effect.fnUntraced(function*(...scopes: ReadonlyArray<string>) {
 /** A call that the model never answers. */
 const endless = { model: "loops", inputs: [{ name: "x", shape: [1, 2], datatype: "FP32", data: [1_000, 1] }] }
 
-layer(Serving.layer, { excludeTestServices: true, timeout: "90 seconds" })("tasks", (it) => {
+layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks", (it) => {
   it.effect("respond-async is answered with 202, where the task is, and what was applied", () =>
     Effect.gen(function*() {
       const accepted = yield* infer(iris, "respond-async")
@@ -109,7 +109,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "90 seconds" })("task
       assert.strictEqual(early.headers.get("preference-applied"), "wait=1")
       const { id } = yield* readTask(early)
       assert.strictEqual((yield* call("DELETE", `${tasksPath}/${id}`)).status, 200)
-    }), 60_000)
+    }), 180_000)
 
   it.effect(
     "every case of a model with all datatypes gives what the synchronous way gives, to the last digit",
@@ -173,21 +173,21 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "90 seconds" })("task
       const done = yield* Effect.flatMap(infer(iris, "wait=30"), readTask)
       const refused = yield* call("DELETE", `${tasksPath}/${done.id}`)
       assert.deepStrictEqual([refused.status, (yield* readProblem(refused)).code], [409, "task_ended"])
-    }), 60_000)
+    }), 180_000)
 
   it.effect("a model that gives no answer in time fails its task with the reason", () =>
     Effect.gen(function*() {
       const { id } = yield* Effect.flatMap(infer(endless, "respond-async"), readTask)
       const { error, state } = yield* eventually(id, ({ endedAt }) => endedAt !== null)
       assert.deepStrictEqual([state, error?.code], ["failed", "inference_timeout"])
-    }), 60_000)
+    }), 180_000)
 
   it.effect("a task that has not ended by its time expires", () =>
     Effect.gen(function*() {
       const { id } = yield* Effect.flatMap(infer({ ...endless, expiresIn: 1 }, "respond-async"), readTask)
       const task = yield* eventually(id, ({ endedAt }) => endedAt !== null)
       assert.deepInclude(task, { state: "expired", result: null, error: null })
-    }), 60_000)
+    }), 180_000)
 
   it.effect(
     "the events of a task come as they happen, and go on after the last one that was seen",
@@ -201,7 +201,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "90 seconds" })("task
           Stream.runCollect,
           Effect.forkScoped
         )
-        const entries = yield* Effect.timeout(Fiber.join(seen), "40 seconds")
+        const entries = yield* Effect.timeout(Fiber.join(seen), "90 seconds")
         assert.deepStrictEqual(entries.map(({ event }) => event), ["queued", "running", "cancelled"])
         const resumed = yield* history(program, path, { "last-event-id": entries[1]?.id ?? "" })
         assert.deepStrictEqual(resumed, entries.slice(2))
@@ -231,7 +231,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "90 seconds" })("task
       const reader = yield* newKey("models:read")
       assert.strictEqual((yield* call("GET", tasksPath, { headers: reader })).status, 403)
       assert.strictEqual((yield* infer(iris, "respond-async", reader)).status, 403)
-    }), 60_000)
+    }), 180_000)
 
   it.effect("lists by state and by pages, the newest first, without results", () =>
     Effect.gen(function*() {
@@ -254,7 +254,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "90 seconds" })("task
       const failed = yield* Effect.flatMap(call("GET", `${tasksPath}?state=failed`, { headers: key }), readPage)
       assert.deepStrictEqual(failed.items, [])
       assert.strictEqual((yield* call("GET", `${tasksPath}?state=sleeping`, { headers: key })).status, 400)
-    }), 60_000)
+    }), 180_000)
 
   it.effect(
     "the same Idempotency-Key makes one task, also when it waits the second time",
@@ -312,7 +312,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "90 seconds" })("task
       assert.isTrue(JSON.stringify(task.result) === synchronous.text)
       const tooLarge = yield* infer(" ".repeat(40_000_000), "respond-async")
       assert.strictEqual(tooLarge.status, 413)
-    }), 120_000)
+    }), 180_000)
 
   it.effect("what is no task is none", () =>
     Effect.gen(function*() {

@@ -68,5 +68,5 @@ export const receiver = (answer: (count: number) => ReceiverAnswer | undefined =
 export const untilReceived = (received: ReadonlyArray<Received>, count: number) =>
   Effect.sync(() => received.length >= count).pipe(
     Effect.repeat({ until: (enough) => enough, schedule: Schedule.spaced("20 millis") }),
-    Effect.timeout("60 seconds")
+    Effect.timeout("2 minutes")
   )
