@@ -3,8 +3,8 @@ import { Readiness } from "../../services/Readiness.ts"
 import { Redis } from "./Redis.ts"
 
 /**
- * Names Redis among what the program stands on. The program is ready without it, for then each process counts limits by
- * itself; but who looks should see it.
+ * Names Redis among what the program stands on. The program is ready without it, for then each process has limits and
+ * circuits of its own; but who looks should see it.
  */
 export const layer = Layer.effect(
   Readiness,
@@ -14,7 +14,7 @@ export const layer = Layer.effect(
     return Readiness.of({
       check: Effect.zipWith(readiness.check, redis.isConnected, ({ checks, ready }, isConnected) => ({
         ready,
-        checks: { ...checks, redis: isConnected ? "ok" : "away: each process counts limits by itself" }
+        checks: { ...checks, redis: isConnected ? "ok" : "away: each process counts by itself" }
       }))
     })
   })

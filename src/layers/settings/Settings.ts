@@ -110,7 +110,7 @@ export const descriptions: Readonly<Record<Name, { readonly fallback: string; re
   databasePool: { fallback: "10", purpose: "The most connections to PostgreSQL at once" },
   redisUrl: {
     fallback: "each process counts by itself",
-    purpose: "A Redis server that counts limits for all processes: redis://… or rediss://…"
+    purpose: "A Redis server that keeps limits and circuits of all processes: redis://… or rediss://…"
   },
   kafkaBrokers: {
     fallback: "events go through PostgreSQL",
