@@ -14,7 +14,8 @@ RUN ONNXRUNTIME_NODE_INSTALL=skip npm install --omit=dev --omit=optional --ignor
  && find node_modules/effect node_modules/@effect -type d \( -name src -o -name ai-docs \) -prune -exec rm -rf {} +
 
 FROM ${NODE_IMAGE}
-ENV NODE_ENV=production LOG_FORMAT=json MAAS_HOST=0.0.0.0 MAAS_DATA_DIR=/data
+# Every role listens on PORT here, so that one health check fits all
+ENV NODE_ENV=production LOG_FORMAT=json MAAS_HOST=0.0.0.0 MAAS_DATA_DIR=/data PORT=8000 MALLOC_ARENA_MAX=2
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY package.json ./
@@ -23,7 +24,8 @@ COPY src src
 RUN mkdir /data && chown 1000:1000 /data
 VOLUME /data
 USER 1000:1000
-EXPOSE 8000 8001 8002 8003
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["node", "src/main.ts", "health"]
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "--max-semi-space-size=8", "--heap-growing-percent=20", "src/main.ts"]
 CMD ["serve"]

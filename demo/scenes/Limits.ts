@@ -1,0 +1,32 @@
+/** Many requests at once: the limit of a key holds across gateways, and whoever is refused is told when to come back. */
+import { Effect } from "effect"
+import { check, say } from "../Narrator.ts"
+import type { Call, Platform } from "../Platform.ts"
+import { caller, infer, newKey } from "../Platform.ts"
+
+const requests = 40
+const limit = 10
+
+export const play = Effect.fnUntraced(function*({ gateways }: Platform, admin: Call) {
+  const key = yield* newKey(admin, "limited", undefined)
+  const [first, ...more] = gateways
+  const calls = [caller(first.url, key), ...more.map(({ url }) => caller(url, key))] as const
+  const turns = Array.from({ length: requests }, (_, n) => calls[n % calls.length] ?? calls[0])
+  const answers = yield* Effect.forEach(turns, (call) => infer(call, "iris"), { concurrency: requests })
+  const passed = answers.filter(({ status }) => status === 200).length
+  const refused = answers.filter(({ status }) => status === 429)
+  yield* say(
+    `${requests} calls at once over ${gateways.length} gateway(s): ${passed} answered, ${refused.length} refused`
+  )
+  yield* check(`exactly ${limit} pass, over all gateways`, passed === limit && refused.length === requests - limit, {
+    statuses: answers.map(({ status }) => status)
+  })
+  const headers = refused[0]?.headers
+  const retryAfter = Number(headers?.get("retry-after"))
+  yield* say(
+    `429: Retry-After ${retryAfter}, RateLimit ${headers?.get("ratelimit")}, RateLimit-Policy ${
+      headers?.get("ratelimit-policy")
+    }`
+  )
+  yield* check("Retry-After is honest: within the window of a minute", retryAfter >= 1 && retryAfter <= 60, retryAfter)
+})
