@@ -71,7 +71,7 @@ export const start = Effect.fnUntraced(function*(servers: Servers, directory: st
       environment: {
         ...common,
         ...(role === "gateway" ? {} : behind),
-        ...(role === "gateway" || role === "processor" ? { MAAS_RUNTIME_URL: runtimeUrl } : {}),
+        ...(role === "runtime" ? {} : { MAAS_RUNTIME_URL: runtimeUrl }),
         ...(role === "gateway" ? { MAAS_REGISTRY_URL: registryUrl } : {}),
         ...(role === "registry" ? { MAAS_ADMIN_KEY: adminKey } : {}),
         PORT: String(port),

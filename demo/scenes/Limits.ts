@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { check, say } from "../Narrator.ts"
 import type { Call, Platform } from "../Platform.ts"
-import { caller, infer, newKey } from "../Platform.ts"
+import { caller, infer, metric, newKey } from "../Platform.ts"
 
 const requests = 40
 const limit = 10
@@ -18,9 +18,21 @@ export const play = Effect.fnUntraced(function*({ gateways }: Platform, admin: C
   yield* say(
     `${requests} calls at once over ${gateways.length} gateway(s): ${passed} answered, ${refused.length} refused`
   )
-  yield* check(`exactly ${limit} pass, over all gateways`, passed === limit && refused.length === requests - limit, {
-    statuses: answers.map(({ status }) => status)
-  })
+  const unshared = yield* Effect.forEach(gateways, (gateway) => metric(gateway, "rate_limiter_unshared_total"))
+  if (unshared.some((count) => count > 0)) {
+    yield* say(
+      `Redis was too slow for ${
+        unshared.reduce((sum, count) => sum + count)
+      } of them: those were counted by each gateway for itself`
+    )
+    yield* check(`no more than ${gateways.length} times the limit pass`, passed <= limit * gateways.length, passed)
+  } else {yield* check(
+      `exactly ${limit} pass, over all gateways`,
+      passed === limit && refused.length === requests - limit,
+      {
+        statuses: answers.map(({ status }) => status)
+      }
+    )}
   const headers = refused[0]?.headers
   const retryAfter = Number(headers?.get("retry-after"))
   yield* say(
