@@ -2,6 +2,7 @@ import { Clock, Context, DateTime, Duration, Effect, Layer, Redacted } from "eff
 import { Hex } from "effect/encoding"
 import { Principal, Unauthenticated } from "../domain/access/Principal.ts"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
+import { hitsAndMisses, show } from "../resilience/PulledMetrics.ts"
 import { ApiKeyLookup } from "./ApiKeyLookup.ts"
 import type { ApiKeyRecord } from "./ApiKeyRepository.ts"
 import { KeyDigest } from "./KeyDigest.ts"
@@ -47,6 +48,8 @@ export class Authenticator extends Context.Service<Authenticator, {
         const unaskedMillis = Duration.toMillis(options.believedUnasked)
         const believed = new Map<string, Believed>()
         let epoch = 0
+        const answers = { hit: 0, miss: 0 }
+        yield* show(hitsAndMisses("keys", answers))
 
         const isGood = ({ key }: ApiKeyRecord, now: number) =>
           key.revokedAt === null && (key.expiresAt === null || DateTime.toEpochMillis(key.expiresAt) > now)
@@ -98,7 +101,12 @@ export class Authenticator extends Context.Service<Authenticator, {
         const recall = (secret: Redacted.Redacted, now: number) => {
           if (!isLikeAKey(Redacted.value(secret))) return undefined
           const hit = believed.get(cacheKeyOf(secret))
-          return hit !== undefined && hit.until > now ? hit.principal : undefined
+          if (hit === undefined || hit.until <= now) {
+            answers.miss++
+            return undefined
+          }
+          answers.hit++
+          return hit.principal
         }
 
         const authenticate = Effect.fnUntraced(function*(secret: Redacted.Redacted) {

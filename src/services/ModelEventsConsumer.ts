@@ -12,6 +12,8 @@ import { modelEventsTopic } from "./ModelEventsOutbox.ts"
 import { ModelRuntime } from "./ModelRuntime.ts"
 import { Pipeline } from "./Pipeline.ts"
 
+export const pipelineGroup = "pipeline"
+
 const partitions = 8
 /** Stages at once: more would only wait for the runners, of which few inspect models side by side. */
 const concurrency = 8
@@ -58,7 +60,7 @@ export const layer = Layer.effectDiscard(Effect.gen(function*() {
     keepTrying("The pipeline waits for the event log")
   )
   yield* Consumer.run({
-    group: "pipeline",
+    group: pipelineGroup,
     topics: [modelEventsTopic],
     from: "earliest",
     decode,

@@ -15,6 +15,8 @@ export const taskRetryDelays = [1, 2, 5, 10, 30, ...Array.makeBy(60, () => 60)].
   Duration.seconds(seconds)
 )
 
+export const tasksGroup = "tasks"
+
 const code = (failure: PutOff): string => {
   switch (failure._tag) {
     case "ModelOverloaded":
@@ -45,7 +47,7 @@ export const layer = ({ concurrency }: { readonly concurrency: number }) =>
       keepTrying("Tasks wait for the event log")
     )
     yield* Consumer.run({
-      group: "tasks",
+      group: tasksGroup,
       topics: [inferenceTasksTopic],
       from: "earliest",
       decode: decodeJson(TaskEvent),

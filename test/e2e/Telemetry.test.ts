@@ -137,6 +137,32 @@ layer(Observed.layer, { excludeTestServices: true, timeout: "60 seconds" })("the
         []
       )
     }))
+
+  it.effect("stand beside metrics that count requests by route and status, never by what a caller made up", () =>
+    Effect.gen(function*() {
+      const { program } = yield* Observed
+      yield* request(program, "POST", infer, { json: good })
+      yield* request(program, "GET", "/api/v1/models/made-up-1")
+      yield* request(program, "GET", "/made-up-2?made-up-3")
+      const { text } = yield* request(program, "GET", "/metrics")
+      for (
+        const series of [
+          /^app_request_count_total\{method="POST",endpoint="\/v2\/models\/:model\/infer",status="200"\} [1-9]/m,
+          /^app_request_count_total\{method="GET",endpoint="\/api\/v1\/models\/:model",status="404"\} [1-9]/m,
+          /^app_request_count_total\{method="GET",endpoint="unmatched",status="404"\} [1-9]/m,
+          /^app_request_latency_seconds_bucket\{le="30",method="POST",endpoint="\/v2\/models\/:model\/infer"\} [1-9]/m,
+          /^app_active_requests 1$/m,
+          /^app_active_connections [1-9]/m,
+          /^database_pool_connections_max\{pool="main"\} 10$/m,
+          /^cache_answers_total\{cache="keys",answer="hit"\} [1-9]/m,
+          /^cache_answers_total\{cache="deployments",answer="hit"\} [0-9]/m,
+          /^# TYPE maas_runner_crashes_total counter$/m,
+          /^maas_models_loaded 1$/m,
+          /^process_resident_memory_bytes [1-9]/m
+        ]
+      ) assert.match(text, series)
+      assert.notInclude(text, "made-up")
+    }))
 })
 
 /** How many spans were dropped for this reason. */

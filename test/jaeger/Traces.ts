@@ -63,7 +63,9 @@ const good = { inputs: [{ name: "input", shape: [1, 4], datatype: "FP32", data: 
 it.live("Jaeger shows one request whole, through all processes", () =>
   Effect.gen(function*() {
     const jaeger = yield* startJaeger
+    const brokers = process.env["KAFKA_BROKERS"]
     const { gateway } = yield* startRoles({
+      ...(brokers === undefined ? {} : { KAFKA_BROKERS: brokers }),
       OTEL_EXPORTER_OTLP_ENDPOINT: jaeger.endpoint,
       OTEL_LOGS_EXPORTER: "none",
       OTEL_BSP_SCHEDULE_DELAY: "100"

@@ -4,6 +4,7 @@ import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Caller } from "../../api/Authorization.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
+import { show } from "../../resilience/PulledMetrics.ts"
 import * as Retry from "../../resilience/Retry.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
 import { patienceOf } from "../http/Preconditions.ts"
@@ -23,6 +24,7 @@ const reader = Effect.gen(function*() {
   const { upstreamTimeout } = yield* Settings
   const upstream = yield* RegistryUpstream
   const kept = new StaleAnswers(yield* Clock.Clock)
+  yield* show(kept.readings("registry"))
   const fields = Forwarding.fieldsFor(yield* needed("internalSecret"))
 
   const read: Forward = Effect.fnUntraced(function*(request) {

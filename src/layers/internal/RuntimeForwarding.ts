@@ -10,6 +10,7 @@ import { MaasApi } from "../../api/MaasApi.ts"
 import { OpenInferenceApi } from "../../api/OpenInferenceApi.ts"
 import type { Principal } from "../../domain/access/Principal.ts"
 import type { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
+import { show } from "../../resilience/PulledMetrics.ts"
 import * as Retry from "../../resilience/Retry.ts"
 import { ExpressLane } from "../http/ExpressLane.ts"
 import { preferencesOf } from "../http/Prefer.ts"
@@ -36,10 +37,11 @@ const forwarder = Effect.gen(function*() {
 const json = { "content-type": "application/json" }
 
 /** Lets a model answer, from text to text. It changes nothing, so that it may be asked again. */
-const asker = Effect.gen(function*() {
+const asker = Effect.fnUntraced(function*(cache: string) {
   const upstream = yield* RuntimeUpstream
   const fields = Forwarding.fieldsFor(yield* needed("internalSecret"))
   const kept = new StaleAnswers(yield* Clock.Clock)
+  yield* show(kept.readings(cache))
   const longest = yield* patience
 
   return (
@@ -83,10 +85,10 @@ const isPlain = ({ headers }: HttpServerRequest.HttpServerRequest): boolean =>
   ["idempotency-key", "prefer", "content-encoding"].every((name) => headers[name] === undefined)
 
 /** Opens the express lane for an endpoint that lets a model answer, and answers with its handler. */
-const caller = Effect.gen(function*() {
+const caller = Effect.fnUntraced(function*(cache: string) {
   const forward = yield* forwarder
   const lane = yield* ExpressLane
-  const ask = yield* asker
+  const ask = yield* asker(cache)
   return (endpoint: HttpApiEndpoint.Top, isPath: (path: string) => boolean) => {
     const handle = lane.open({ endpoint, match: (path) => isPath(path) ? path : undefined, answer: ask })
     return (request: HttpServerRequest.HttpServerRequest) =>
@@ -100,7 +102,7 @@ const inference = HttpApiBuilder.group(
   MaasApi,
   "inference",
   Effect.fnUntraced(function*(handlers) {
-    const calls = yield* caller
+    const calls = yield* caller("inference")
     const infer = calls(InferenceApi.endpoints.infer, (path) => path === InferenceApi.endpoints.infer.path)
     return handlers.handleRaw("infer", ({ request }) => infer(request))
   })
@@ -115,7 +117,7 @@ const openInference = HttpApiBuilder.group(
   "openInference",
   Effect.fnUntraced(function*(handlers) {
     const forward = yield* forwarder
-    const calls = yield* caller
+    const calls = yield* caller("open-inference")
     const infer = calls(endpoints.infer, (path) => inferPath.test(path))
     const versionInfer = calls(endpoints.versionInfer, (path) => versionInferPath.test(path))
     return handlers

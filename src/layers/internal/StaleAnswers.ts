@@ -1,6 +1,7 @@
 import { DateTime } from "effect"
 import type { Clock } from "effect"
 import { HttpServerResponse } from "effect/http"
+import type { Reading } from "../../resilience/PulledMetrics.ts"
 
 interface KeptText {
   readonly text: string
@@ -21,6 +22,7 @@ export class StaleAnswers {
   readonly #clock: Clock.Clock
   readonly #answers = new Map<string, KeptText>()
   #characters = 0
+  #given = 0
 
   constructor(clock: Clock.Clock) {
     this.#clock = clock
@@ -46,12 +48,20 @@ export class StaleAnswers {
       this.forget(key)
       return undefined
     }
+    this.#given++
     const age = Math.floor(ageMillis / 1_000)
     return HttpServerResponse.text(labelled(key, kept), {
       contentType: kept.contentType,
       // RFC 9211 and RFC 9111
       headers: { "cache-status": `maas; hit; ttl=${-age}; detail=stale`, age: String(age) }
     })
+  }
+
+  /** For the metrics, named as the answers of other caches. */
+  readings(cache: string): ReadonlyArray<Reading> {
+    return [
+      { type: "Counter", id: "cache_answers_total", attributes: { cache, answer: "stale" }, read: () => this.#given }
+    ]
   }
 
   forget(key: string): void {

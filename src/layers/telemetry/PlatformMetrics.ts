@@ -1,11 +1,14 @@
 import { Duration, Effect, Layer } from "effect"
-import { Gauge } from "prom-client"
+import { Counter, Gauge } from "prom-client"
 import { EventLog } from "../../messaging/EventLog.ts"
 import { OutboxStore } from "../../messaging/OutboxStore.ts"
+import { pipelineGroup } from "../../services/ModelEventsConsumer.ts"
+import { tasksGroup } from "../../services/TasksConsumer.ts"
 import { RunnerFigures } from "../onnx/RunnerFigures.ts"
 import { Prometheus } from "./Prometheus.ts"
 
 const refreshEvery = "10 seconds"
+const groups = [pipelineGroup, tasksGroup]
 
 /** The figures of runners. */
 export const runners = Layer.effectDiscard(Effect.gen(function*() {
@@ -13,6 +16,16 @@ export const runners = Layer.effectDiscard(Effect.gen(function*() {
   const runners = yield* RunnerFigures
   const registers = [registry]
 
+  const count = (name: string, help: string, value: () => number) =>
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset()
+        this.inc(value())
+      }
+    })
   const read = (name: string, help: string, value: () => number) =>
     new Gauge({
       name,
@@ -24,17 +37,18 @@ export const runners = Layer.effectDiscard(Effect.gen(function*() {
     })
   read("maas_runner_processes", "Runner processes alive", () => runners.processes)
   read("maas_models_loaded", "Models that are loaded", () => runners.models)
-  read("maas_model_loads_total", "Models loaded since the start", () => runners.loads)
+  count("maas_model_loads_total", "Models loaded since the start", () => runners.loads)
   read("maas_inference_in_flight", "Calls that a runner works on", () => runners.inFlight)
   read("maas_inference_waiting", "Calls that wait for a runner", () => runners.waiting)
-  read("maas_runner_crashes_total", "Runners that ended by themselves", () => runners.crashes)
-  new Gauge({
+  count("maas_runner_crashes_total", "Runners that ended by themselves", () => runners.crashes)
+  new Counter({
     name: "maas_runner_kills_total",
     help: "Runners ended before their time, by reason",
     labelNames: ["reason"],
     registers,
     collect() {
-      for (const [reason, count] of Object.entries(runners.kills)) this.set({ reason }, count)
+      this.reset()
+      for (const [reason, count] of Object.entries(runners.kills)) this.inc({ reason }, count)
     }
   })
 }))
@@ -70,10 +84,11 @@ export const messaging = Layer.effectDiscard(Effect.gen(function*() {
     const { count, oldestAge } = yield* outbox.backlog
     backlog.set(count)
     age.set(Duration.toSeconds(oldestAge))
-    const partitions = yield* log.lag("pipeline")
-    const byTopic = Map.groupBy(partitions, ({ topic }) => topic)
-    for (const [topic, all] of byTopic) {
-      lag.set({ group: "pipeline", topic }, all.reduce((sum, partition) => sum + partition.lag, 0))
+    for (const group of groups) {
+      const byTopic = Map.groupBy(yield* log.lag(group), ({ topic }) => topic)
+      for (const [topic, all] of byTopic) {
+        lag.set({ group, topic }, all.reduce((sum, partition) => sum + partition.lag, 0))
+      }
     }
   })
   yield* refresh.pipe(
