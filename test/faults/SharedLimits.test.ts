@@ -51,6 +51,39 @@ const untilShared = (program: Program, isShared: boolean) =>
     Effect.timeout("15 seconds")
   )
 
+const Circuit = Schema.Struct({ id: Schema.String, state: Schema.String })
+const Circuits = Schema.Struct({ items: Schema.Array(Circuit) })
+
+RedisServer.describeWithRedis("circuits of several processes on one Redis", () => {
+  it.live(
+    "law 24: the circuit of a version that one process holds open is open for all, until another resets it",
+    () =>
+      Effect.gen(function*() {
+        const redis = yield* RedisServer.start()
+        const programs = yield* replicas(2, "off", redis)
+        const [one, other] = programs
+        if (one === undefined || other === undefined) return assert.fail("no programs")
+        yield* Effect.forEach(programs, (program) =>
+          request(program, "GET", "/ready").pipe(
+            Effect.flatMap(({ json }) => Schema.decodeUnknownEffect(Readiness)(json)),
+            Effect.repeat({ until: ({ checks }) => checks.redis === "ok", schedule: Schedule.spaced("50 millis") }),
+            Effect.timeout("20 seconds")
+          ))
+        const circuit = "/api/v1/admin/circuits/model:iris@1"
+        const told = (answer: Answer) =>
+          Effect.map(Schema.decodeUnknownEffect(Circuit)(answer.json), ({ state }) => state)
+        assert.strictEqual(yield* Effect.flatMap(request(one, "POST", `${circuit}/open`), told), "forced_open")
+        assert.strictEqual(yield* Effect.flatMap(request(other, "GET", circuit), told), "forced_open")
+        const listed = yield* request(other, "GET", "/api/v1/admin/circuits")
+        const { items } = yield* Schema.decodeUnknownEffect(Circuits)(listed.json)
+        assert.deepStrictEqual(items.map(({ id, state }) => [id, state]), [["model:iris@1", "forced_open"]])
+        assert.strictEqual(yield* Effect.flatMap(request(other, "POST", `${circuit}/reset`), told), "closed")
+        assert.strictEqual(yield* Effect.flatMap(request(one, "GET", circuit), told), "closed")
+      }),
+    90_000
+  )
+})
+
 RedisServer.describeWithRedis("limits of three processes on one Redis", () => {
   it.live("law 12: of 120 calls in a minute exactly 100 pass, in turn or all at once", () =>
     Effect.gen(function*() {
