@@ -1,5 +1,7 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { CircuitsApi } from "./CircuitsApi.ts"
+import { DeadLettersApi } from "./DeadLettersApi.ts"
+import { EventsApi } from "./EventsApi.ts"
 import { InferenceApi } from "./InferenceApi.ts"
 import { KeysApi } from "./KeysApi.ts"
 import { LimitsApi } from "./LimitsApi.ts"
@@ -21,6 +23,8 @@ export class MaasApi extends HttpApi.make("maas")
     OpenInferenceApi,
     OpenInferenceServerApi,
     KeysApi,
+    DeadLettersApi,
+    EventsApi,
     CircuitsApi,
     LimitsApi,
     OperationsApi

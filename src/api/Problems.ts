@@ -4,6 +4,7 @@ import { IdempotencyKeyInUse, IdempotencyKeyReused } from "../domain/access/Idem
 import { ScopeMissing, Unauthenticated } from "../domain/access/Principal.ts"
 import { RateLimited } from "../domain/access/RateLimit.ts"
 import { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
+import { DeadLetterConflict, DeadLetterNotFound } from "../domain/events/EventErrors.ts"
 import * as Inference from "../domain/inference/InferenceErrors.ts"
 import * as Tasks from "../domain/inference/TaskErrors.ts"
 import * as Models from "../domain/model/ModelErrors.ts"
@@ -53,6 +54,9 @@ export const rateLimited = problem(RateLimited, {
   retryAfterSeconds: ({ retryAfterSeconds }) => retryAfterSeconds
 })
 export const apiKeyNotFound = problem(ApiKeyNotFound, { status: 404, title: "No such key" })
+
+export const deadLetterNotFound = problem(DeadLetterNotFound, { status: 404, title: "No such dead letter" })
+export const deadLetterConflict = problem(DeadLetterConflict, { status: 409, title: "Not to be replayed or discarded" })
 
 export const circuitNotFound = problem(CircuitNotFound, { status: 404, title: "No such circuit" })
 export const limitNotFound = problem(LimitNotFound, { status: 404, title: "No such limit" })

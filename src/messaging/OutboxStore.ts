@@ -1,4 +1,4 @@
-import type { Array, Duration, Effect, Latch, Scope } from "effect"
+import type { Array, DateTime, Duration, Effect, Latch, Scope } from "effect"
 import { Context } from "effect"
 import type { OutboxMessage, OutboxUnavailable } from "./Outbox.ts"
 
@@ -7,6 +7,17 @@ export interface OutboxBacklog {
   readonly count: number
   /** Zero when there is none. */
   readonly oldestAge: Duration.Duration
+}
+
+/** A message that is committed and not published yet. */
+export interface WaitingMessage {
+  /** Grows in the order of appending along a key. */
+  readonly position: string
+  readonly id: string
+  readonly topic: string
+  readonly key: string
+  readonly bytes: number
+  readonly createdAt: DateTime.Utc
 }
 
 /** Messages that are left alone for now, because the log refuses them. */
@@ -29,5 +40,9 @@ export class OutboxStore extends Context.Service<OutboxStore, {
   ) => Effect.Effect<number, E | OutboxUnavailable, R>
   /** A latch that opens whenever there may be new messages. */
   readonly changes: Effect.Effect<Latch.Latch, never, Scope.Scope>
+  /** What waits, the newest first; `before` is the position of a message. */
+  readonly list: (
+    page: { readonly before: string | undefined; readonly limit: number }
+  ) => Effect.Effect<ReadonlyArray<WaitingMessage>, OutboxUnavailable>
   readonly backlog: Effect.Effect<OutboxBacklog, OutboxUnavailable>
 }>()("maas/messaging/OutboxStore") {}

@@ -38,6 +38,7 @@ const makeStore = () => {
         return batch.length
       }),
     changes: Effect.succeed(changes),
+    list: () => Effect.succeed([]),
     backlog: Effect.sync(() => ({ count: messages.length, oldestAge: Duration.zero }))
   })
   const append = (...more: ReadonlyArray<OutboxMessage>) => {

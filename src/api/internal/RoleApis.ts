@@ -1,6 +1,8 @@
 /** The parts of the public API that each role behind a gateway answers: the gateway hands them on as they are. */
 import { HttpApi } from "effect/http-api"
 import { CircuitsApi } from "../CircuitsApi.ts"
+import { DeadLettersApi } from "../DeadLettersApi.ts"
+import { EventsApi } from "../EventsApi.ts"
 import { InferenceApi } from "../InferenceApi.ts"
 import { KeysApi } from "../KeysApi.ts"
 import { ModelsApi } from "../ModelsApi.ts"
@@ -10,9 +12,15 @@ import { TasksApi } from "../TasksApi.ts"
 import { VersionsApi } from "../VersionsApi.ts"
 import { WebhooksApi } from "../WebhooksApi.ts"
 
-export class RegistryApi
-  extends HttpApi.make("maas").add(ModelsApi, VersionsApi, KeysApi, WebhooksApi, OperationsApi)
-{}
+export class RegistryApi extends HttpApi.make("maas").add(
+  ModelsApi,
+  VersionsApi,
+  KeysApi,
+  DeadLettersApi,
+  EventsApi,
+  WebhooksApi,
+  OperationsApi
+) {}
 
 export class RuntimeApi
   extends HttpApi.make("maas").add(InferenceApi, TasksApi, OpenInferenceApi, CircuitsApi, OperationsApi)

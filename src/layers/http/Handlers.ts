@@ -1,6 +1,8 @@
 /** The handlers of the API by what they need: the registry's have a database, the runtime's have models. */
 import { Layer } from "effect"
 import * as CircuitsHandlers from "./CircuitsHandlers.ts"
+import * as DeadLettersHandlers from "./DeadLettersHandlers.ts"
+import * as EventsHandlers from "./EventsHandlers.ts"
 import * as InferenceHandlers from "./InferenceHandlers.ts"
 import * as KeysHandlers from "./KeysHandlers.ts"
 import * as LimitsHandlers from "./LimitsHandlers.ts"
@@ -15,7 +17,9 @@ export const registry = Layer.mergeAll(
   ModelsHandlers.layer,
   VersionsHandlers.layer,
   KeysHandlers.layer,
-  WebhooksHandlers.layer
+  WebhooksHandlers.layer,
+  DeadLettersHandlers.layer,
+  EventsHandlers.layer
 )
 
 export const runtime = Layer.mergeAll(InferenceHandlers.layer, TasksHandlers.layer, OpenInferenceHandlers.layer)

@@ -120,4 +120,30 @@ const webhooks = HttpApiBuilder.group(
   })
 )
 
-export const layer = Layer.mergeAll(models, versions, keys, webhooks)
+const deadLetters = HttpApiBuilder.group(
+  MaasApi,
+  "deadLetters",
+  Effect.fnUntraced(function*(handlers) {
+    const forward = yield* forwarder
+    return handlers
+      .handleRaw("list", ({ request }) => forward(request))
+      .handleRaw("get", ({ request }) => forward(request))
+      .handleRaw("replay", ({ request }) => forward(request))
+      .handleRaw("replayAll", ({ request }) => forward(request))
+      .handleRaw("discard", ({ request }) => forward(request))
+  })
+)
+
+const events = HttpApiBuilder.group(
+  MaasApi,
+  "events",
+  Effect.fnUntraced(function*(handlers) {
+    const forward = yield* forwarder
+    return handlers
+      .handleRaw("waiting", ({ request }) => forward(request))
+      .handleRaw("backlog", ({ request }) => forward(request))
+      .handleRaw("topics", ({ request }) => forward(request))
+  })
+)
+
+export const layer = Layer.mergeAll(models, versions, keys, webhooks, deadLetters, events)

@@ -3,6 +3,7 @@ import eventLog from "./messaging/migrations/0001_event_log.ts"
 import outbox from "./messaging/migrations/0002_outbox.ts"
 import inbox from "./messaging/migrations/0003_inbox.ts"
 import presence from "./messaging/migrations/0004_member_presence.ts"
+import deadLetters from "./messaging/migrations/0005_dead_letters.ts"
 import registry from "./migrations/0001_create_registry.ts"
 import access from "./migrations/0002_create_access.ts"
 import keyPlans from "./migrations/0006_add_key_plans.ts"
@@ -24,7 +25,8 @@ export const layer = PgMigrator.layer({
     "0010_create_tasks": tasks,
     "0011_create_sagas": sagas,
     "0012_add_model_states": modelStates,
-    "0013_create_webhooks": webhooks
+    "0013_create_webhooks": webhooks,
+    "0014_create_dead_letters": deadLetters
   }),
   table: "maas_migrations"
 })

@@ -4,6 +4,7 @@ import * as OutboxRelay from "../../messaging/OutboxRelay.ts"
 import { ApiKeys } from "../../services/ApiKeys.ts"
 import { ArtifactSweep } from "../../services/ArtifactSweep.ts"
 import { Authenticator } from "../../services/Authenticator.ts"
+import * as DeadLetterRecording from "../../services/DeadLetterRecording.ts"
 import { Deployments } from "../../services/Deployments.ts"
 import * as Housekeeping from "../../services/Housekeeping.ts"
 import { Inference } from "../../services/Inference.ts"
@@ -53,6 +54,7 @@ const background = Layer.mergeAll(
   AdminKey.layer,
   OutboxRelay.layer(),
   ModelEventsConsumer.layer,
+  DeadLetterRecording.layer,
   AsynchronousInference.processing,
   AsynchronousInference.telling,
   Retirement.layer,

@@ -2,6 +2,7 @@
 import { Layer } from "effect"
 import * as ApiKeyRepositoryPg from "../postgres/ApiKeyRepositoryPg.ts"
 import * as IdempotencyPg from "../postgres/IdempotencyPg.ts"
+import * as DeadLettersPg from "../postgres/messaging/DeadLettersPg.ts"
 import * as InboxPg from "../postgres/messaging/InboxPg.ts"
 import * as Notifications from "../postgres/messaging/Notifications.ts"
 import * as OutboxPg from "../postgres/messaging/OutboxPg.ts"
@@ -21,4 +22,7 @@ export const repositories = Layer.mergeAll(
 /** For those who publish: a relay of another role brings it to the log. */
 export const outbox = OutboxPg.layer().pipe(Layer.provideMerge(Notifications.layer))
 
-export const messaging = Layer.mergeAll(Messaging.eventLog, InboxPg.layer()).pipe(Layer.provideMerge(outbox))
+export const messaging = DeadLettersPg.layer().pipe(
+  Layer.provideMerge(Layer.merge(Messaging.eventLog, InboxPg.layer())),
+  Layer.provideMerge(outbox)
+)

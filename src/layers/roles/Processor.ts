@@ -4,6 +4,7 @@ import { HttpApiBuilder } from "effect/http-api"
 import { ProcessorApi } from "../../api/internal/RoleApis.ts"
 import * as OutboxRelay from "../../messaging/OutboxRelay.ts"
 import { ArtifactSweep } from "../../services/ArtifactSweep.ts"
+import * as DeadLetterRecording from "../../services/DeadLetterRecording.ts"
 import { Deployments } from "../../services/Deployments.ts"
 import { Inference } from "../../services/Inference.ts"
 import * as ModelEventsConsumer from "../../services/ModelEventsConsumer.ts"
@@ -38,6 +39,7 @@ const runtime = ModelRuntimeHttp.layer.pipe(Layer.provide(Models.runnerLimits), 
 const background = Layer.mergeAll(
   OutboxRelay.layer(),
   ModelEventsConsumer.layer,
+  DeadLetterRecording.layer,
   AsynchronousInference.processing,
   AsynchronousInference.telling,
   PlatformMetrics.runners,

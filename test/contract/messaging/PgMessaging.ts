@@ -8,6 +8,7 @@ import eventLog from "../../../src/layers/postgres/messaging/migrations/0001_eve
 import outbox from "../../../src/layers/postgres/messaging/migrations/0002_outbox.ts"
 import inbox from "../../../src/layers/postgres/messaging/migrations/0003_inbox.ts"
 import presence from "../../../src/layers/postgres/messaging/migrations/0004_member_presence.ts"
+import deadLetters from "../../../src/layers/postgres/messaging/migrations/0005_dead_letters.ts"
 import * as Notifications from "../../../src/layers/postgres/messaging/Notifications.ts"
 import * as OutboxPg from "../../../src/layers/postgres/messaging/OutboxPg.ts"
 import * as Postgres from "../../support/Postgres.ts"
@@ -18,7 +19,8 @@ export const migrated = PgMigrator.layer({
     "0001_event_log": eventLog,
     "0002_outbox": outbox,
     "0003_inbox": inbox,
-    "0004_member_presence": presence
+    "0004_member_presence": presence,
+    "0005_dead_letters": deadLetters
   }),
   table: "messaging_migrations"
 }).pipe(Layer.provide(NodeServices.layer))

@@ -3,11 +3,10 @@
  * fault: every committed event took effect once, none that was rolled back was seen, and order per key held.
  */
 import { assert } from "@effect/vitest"
-import { Array, Effect, Layer, Random } from "effect"
+import { Array, Effect, Layer, Random, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../../../src/messaging/Outbox.ts"
 import { OutboxStore } from "../../../src/messaging/OutboxStore.ts"
-import { eventually } from "../../contract/messaging/EventLogContract.ts"
 import { migrated } from "../../contract/messaging/PgMessaging.ts"
 import * as Events from "./Events.ts"
 
@@ -65,9 +64,17 @@ const count = (table: "committed" | "effects") =>
 
 /** Waits until so many more events have taken effect. */
 export const moreEffects = Effect.fnUntraced(function*(more: number) {
-  const now = Effect.orElseSucceed(count("effects"), () => 0)
-  const wanted = (yield* now) + more
-  yield* eventually(`${more} more effects`, now, (effects) => effects >= wanted)
+  const now = count("effects")
+  const wanted = (yield* Effect.retry(now, Schedule.spaced("100 millis"))) + more
+  yield* now.pipe(
+    Effect.orElseSucceed(() => 0),
+    Effect.delay("50 millis"),
+    Effect.repeat({ until: (effects) => effects >= wanted }),
+    Effect.timeoutOrElse({
+      duration: "3 minutes",
+      orElse: () => Effect.die(new Error(`not in time: ${more} more effects`))
+    })
+  )
 })
 
 /** Waits until everything that was committed has gone its way, and compares. Returns how much that was. */

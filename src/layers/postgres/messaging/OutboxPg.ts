@@ -9,7 +9,7 @@
  * that dies loses its connection, hence its locks; one that is stopped loses them when the server ends its idle
  * transaction.
  */
-import { Array, Duration, Effect, Layer, Option } from "effect"
+import { Array, DateTime, Duration, Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import type { NewRecord } from "../../../messaging/EventLog.ts"
 import { Outbox, OutboxUnavailable, toRecord } from "../../../messaging/Outbox.ts"
@@ -150,7 +150,25 @@ const makeStore = (
     anyFailure(unavailable("backlog"))
   )
 
-  return { relay, backlog, changes: notifications.latch(subject) }
+  const list: OutboxStore["Service"]["list"] = ({ before, limit }) =>
+    sql<{
+      readonly seq: bigint
+      readonly id: string
+      readonly topic: string
+      readonly key: string
+      readonly bytes: number
+      readonly created_at: Date
+    }>`SELECT seq, id, topic, key, octet_length(payload) AS bytes, created_at FROM outbox
+      ${before === undefined ? sql`` : sql`WHERE seq < ${before}::bigint`} ORDER BY seq DESC LIMIT ${limit}`.pipe(
+      Effect.map(Array.map(({ created_at, seq, ...message }) => ({
+        ...message,
+        position: String(seq),
+        createdAt: DateTime.fromDateUnsafe(created_at)
+      }))),
+      passingFailure(unavailable("list"))
+    )
+
+  return { relay, list, backlog, changes: notifications.latch(subject) }
 }
 
 export const layer = (options: OutboxPgOptions = {}) =>
