@@ -38,14 +38,17 @@ const together = Effect.fnUntraced(function*<A, E, R>(
   const lines = routines.map(() => Line.make({ halt: group, isParallel: true, isRecoverable, position }))
   line.undo.push({ _tag: "Together", lines: lines.map(({ undo }) => undo), concurrency })
 
-  // The branch that waits here lends its place in the replay to the first of those that run.
-  let running = 0
+  // Each branch that begins now has a place in the replay from the start: the first one that of the branch that waits
+  // here. One that ends leaves its place to the next that begins, and the last of all to who waits.
+  let running = Math.min(concurrency, routines.length)
+  let waiting = routines.length - running
+  for (let more = 1; more < running; more++) replay.enter()
   const end = Effect.sync(() => {
-    if (--running > 0) replay.leave()
+    if (waiting > 0) waiting--
+    else if (--running > 0) replay.leave()
   })
   const begin = (own: Line.Line, name: string, routine: Routine<A, E, R>) =>
     Effect.gen(function*() {
-      if (running++ > 0) replay.enter()
       const branch = on(execution, own, `${prefix}${encodeURIComponent(name)}/`)
       const exit = yield* Effect.exit(Effect.suspend(() => routine(branch)))
       if (Exit.isFailure(exit)) group.trigger()

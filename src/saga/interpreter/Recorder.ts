@@ -73,11 +73,13 @@ export const make = (options: RecorderOptions): Effect.Effect<Recorder> =>
         create = undefined
         return first
       }
-      return journal.append(write).pipe(
+      return Effect.catch(journal.append(write), (error) => error._tag === "LeaseLost" ? taken() : again(write))
+    }
+    const again = (write: Write): Effect.Effect<void> =>
+      journal.append(write).pipe(
         Effect.retry({ schedule: whileAway, while: ({ _tag }) => _tag === "JournalUnavailable" }),
         Effect.catchTags({ LeaseLost: taken, JournalUnavailable: unsure })
       )
-    }
 
     const flushing = (isLast: boolean) =>
       Effect.suspend(() => {
