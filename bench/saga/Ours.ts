@@ -17,16 +17,28 @@ const step = (name: string) =>
   Step.compensatable({ name, output: Schema.Int, action: () => Effect.succeed(1), compensate: () => Effect.void })
 const [one, two, three] = [step("one"), step("two"), step("three")]
 
+/** What a killed process leaves behind: its first step, which hangs there, does nothing elsewhere. */
+export const left = (first: Effect.Effect<number>) =>
+  Saga.make("left", { input: Schema.Int }, function*() {
+    const started = yield* Step.compensatable({
+      name: "one",
+      output: Schema.Int,
+      action: () => first,
+      compensate: () => Effect.void
+    })
+    return started + (yield* two) + (yield* three)
+  })
+
 /** Three steps that each do nothing, each to be recorded before and after. */
 export const nothing = Saga.make("nothing", { input: Schema.Int }, function*() {
   return (yield* one) + (yield* two) + (yield* three)
 })
 
-const options = { maxInFlight: 5_000 }
+const options = { maxInFlight: 1_000 }
 
 /** Tables, and the sagas of a process on them. */
-export const onPostgres = (url: Redacted.Redacted) =>
-  SagasModule.layer(options).pipe(
+export const onPostgres = (url: Redacted.Redacted, maxInFlight = options.maxInFlight) =>
+  SagasModule.layer({ maxInFlight }).pipe(
     Layer.provideMerge(JournalPg.layer()),
     Layer.provide(Notifications.layer),
     Layer.provide(PgMigrator.layer({ loader: PgMigrator.fromRecord({ "0001_sagas": sagas }) })),
@@ -36,7 +48,7 @@ export const onPostgres = (url: Redacted.Redacted) =>
 
 const engine = Effect.fnUntraced(function*(name: string) {
   const handle = yield* (yield* Sagas).register(nothing)
-  return { name, run: (id) => handle.execute(id, 1) } satisfies Engine
+  return { name, run: (id) => Effect.orDie(handle.execute(id, 1)) } satisfies Engine
 })
 
 export const postgres = Effect.fnUntraced(function*(url: Redacted.Redacted) {

@@ -99,8 +99,10 @@ export const make = Effect.fnUntraced(function*(
       // The journal says that the lease has ended, or it could not be heard for so long that it must have.
       if (Option.isNone(kept) || Option.isNone(kept.value)) return
       renewedAt = now
-      if (owner !== id) wake.openUnsafe()
+      const isNew = owner !== id
       owner = id
+      // Whoever waits goes on at once, so not before there is an owner
+      if (isNew) wake.openUnsafe()
       for (const sagaId of kept.value.value) running.get(sagaId)?.stop("cancelled")
       if (abandoned.size > 0) yield* Effect.ignore(giveBackAbandoned(id))
       const pause = Effect.sleep(abandoned.size === 0 ? leaseMillis / renewals : whileAbandoned)

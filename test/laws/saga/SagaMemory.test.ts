@@ -1,58 +1,36 @@
-import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, References } from "effect"
-import { TestClock } from "effect/testing"
-import { Journal } from "../../../src/saga/Journal.ts"
-import * as JournalMemory from "../../../src/saga/JournalMemory.ts"
-import * as Lawful from "./Lawful.ts"
-import { diceOf, generate } from "./Shapes.ts"
-import type { Shape } from "./Shapes.ts"
-import * as Simulation from "./Simulation.ts"
-import type { Crash, Scenario } from "./Simulation.ts"
+import { describe, it } from "@effect/vitest"
+import { Effect, References } from "effect"
+import * as MemoryStore from "./MemoryStore.ts"
+import * as SagaLaws from "./SagaLaws.ts"
+import type { Simulate } from "./SagaLaws.ts"
 
 const quiet = Effect.provideService(References.MinimumLogLevel, "None")
 
-const simulate = Effect.fnUntraced(
-  function*(scenario: Scenario) {
-    const context = yield* Layer.build(Layer.fresh(JournalMemory.layer({ lease: "3 seconds" })))
-    const result = yield* Simulation.run(
-      {
-        journal: Context.get(context, Journal),
-        pass: TestClock.adjust("20 millis"),
-        expire: TestClock.adjust("4 seconds")
-      },
-      "saga",
-      scenario
-    )
-    Lawful.check(scenario, result)
-    return result
-  },
-  Effect.scoped,
-  quiet
-)
-
-/** Says with which seed it failed. */
-const seeded = (seed: number, shape: Shape, what: unknown) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.catchCause(effect, (cause) =>
-    Effect.andThen(
-      Effect.sync(() => assert.isTrue(true)),
-      Effect.die(new Error(`seed ${seed}, ${JSON.stringify(what)}, ${JSON.stringify(shape)}`, { cause }))
-    ))
-
-const seeds = (from: number, count: number) => Array.from({ length: count }, (_, n) => from + n)
-
-const crashesAt = (write: number): ReadonlyArray<Crash> => [{ write, isWritten: false }, { write, isWritten: true }]
+const inMemory = (laws: (simulate: Simulate) => Effect.Effect<void>) =>
+  Effect.flatMap(MemoryStore.make, (store) => laws(SagaLaws.simulateOn(store))).pipe(Effect.scoped, quiet)
 
 describe("sagas of any shape, in memory", () => {
-  it.effect("laws 47 to 50: a process dies at each write, and another goes on", () =>
-    Effect.gen(function*() {
-      for (const seed of seeds(1, 60)) {
-        const shape = generate(diceOf(seed), { hasFailuresInParallel: true })
-        const { writes } = yield* simulate({ shape, crashes: [] }).pipe(seeded(seed, shape, []))
-        for (let write = 1; write <= writes + 1; write++) {
-          for (const crash of crashesAt(write)) {
-            yield* simulate({ shape, crashes: [crash] }).pipe(seeded(seed, shape, crash))
-          }
-        }
-      }
-    }), 120_000)
+  it.effect(
+    "laws 47 to 50: a process dies at each write, and another goes on",
+    () => inMemory((simulate) => SagaLaws.eachWrite(simulate, SagaLaws.seeds(1, 20))),
+    120_000
+  )
+
+  it.effect(
+    "laws 47 to 50: those who go on die as well",
+    () => inMemory((simulate) => SagaLaws.again(simulate, SagaLaws.seeds(1_000, 200))),
+    120_000
+  )
+
+  it.effect(
+    "laws 47 to 50: cancelled in the middle",
+    () => inMemory((simulate) => SagaLaws.cancelled(simulate, SagaLaws.seeds(2_000, 200))),
+    120_000
+  )
+
+  it.effect(
+    "law 51: restarted anywhere, a saga has the same history",
+    () => inMemory((simulate) => SagaLaws.sameHistory(simulate, simulate, SagaLaws.seeds(3_000, 60))),
+    120_000
+  )
 })

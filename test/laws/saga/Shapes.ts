@@ -57,24 +57,32 @@ export const diceOf = (seed: number): Dice => {
 }
 
 export interface ShapeOptions {
-  /** Whether branches may end one another, which is a matter of timing. */
-  readonly hasFailuresInParallel: boolean
+  /**
+   * No branch ends another, which is a matter of timing. And what fails can be undone: where a process dies in the
+   * middle of it, it is compensated, which otherwise it need not be; a pivot is parked then.
+   */
+  readonly isTimeless: boolean
 }
 
 /** Some 1 to 12 steps, in the end perhaps a pivot and what comes after it. */
-export const generate = ({ below, chance, pick }: Dice, { hasFailuresInParallel }: ShapeOptions): Shape => {
+export const generate = ({ below, chance, pick }: Dice, { isTimeless }: ShapeOptions): Shape => {
   let steps = 0
 
-  const step = (kind: StepShape["kind"], isSafe: boolean): StepShape => ({
-    _tag: "Step",
-    name: `${kind}/${steps++}`,
-    kind,
-    isTransactional: chance(0.3),
-    action: isSafe || chance(0.6)
-      ? pick(["succeeds", "succeeds", "fails once", "hangs once"])
-      : pick(["fails", "dies", "hangs", "late"]),
-    compensation: chance(0.7) ? "succeeds" : pick(["fails once", "hangs once", "fails once", "hangs once", "fails"])
-  })
+  const step = (kind: StepShape["kind"], isSafe: boolean): StepShape => {
+    const isWhole = isSafe || chance(0.6)
+    return {
+      _tag: "Step",
+      name: `${kind}/${steps++}`,
+      kind,
+      isTransactional: chance(0.3),
+      action: isWhole
+        ? pick(["succeeds", "succeeds", "fails once", "hangs once"])
+        : pick(["fails", "dies", "hangs", "late"]),
+      compensation: chance(0.7)
+        ? "succeeds"
+        : pick(["fails once", "hangs once", "fails once", isTimeless && !isWhole ? "succeeds" : "fails"])
+    }
+  }
 
   const some = (depth: number, isSafe: boolean): ReadonlyArray<Shape> =>
     Array.from({ length: 1 + below(3) }, () => part(depth + 1, isSafe))
@@ -87,7 +95,7 @@ export const generate = ({ below, chance, pick }: Dice, { hasFailuresInParallel 
       case 1:
         return {
           _tag: "Parallel",
-          parts: some(depth, isSafe || !hasFailuresInParallel),
+          parts: some(depth, isSafe || isTimeless),
           concurrency: pick([1, 2, Infinity])
         }
       case 2:
@@ -105,7 +113,7 @@ export const generate = ({ below, chance, pick }: Dice, { hasFailuresInParallel 
   const parts = Array.from({ length: 1 + below(4) }, (_, n) => part(0, n === 0 || chance(0.5)))
   if (chance(0.6)) {
     const after = Array.from({ length: below(3) }, () => step("retriable", chance(0.8)))
-    parts.push(step("pivot", chance(0.7)), ...after)
+    parts.push(step("pivot", isTimeless || chance(0.7)), ...after)
   }
   return { _tag: "Sequence", parts }
 }
@@ -151,5 +159,23 @@ export const orderOf = (shape: Shape): ReadonlyArray<readonly [before: string, a
           )
         )
       ]
+  }
+}
+
+/** Whether anything stands beside anything else. */
+export const isParallel = (shape: Shape): boolean => {
+  switch (shape._tag) {
+    case "Step":
+    case "Repeat":
+      return false
+    case "Sequence":
+      return shape.parts.some(isParallel)
+    case "Parallel":
+      return true
+    case "Nested":
+    case "When":
+      return isParallel(shape.part)
+    case "Catch":
+      return isParallel(shape.part) || isParallel(shape.otherwise)
   }
 }

@@ -22,8 +22,8 @@ export interface Crash {
 /** A journal, and how time passes for those who use it. */
 export interface Store {
   readonly journal: Journal["Service"]
-  /** Lets a little time pass. */
-  readonly pass: Effect.Effect<void>
+  /** Lets a little time pass. `isBusy` tells whether somebody waits for the journal. */
+  readonly pass: (isBusy: () => boolean) => Effect.Effect<void>
   /** Ends the leases of the dead. */
   readonly expire: Effect.Effect<void>
 }
@@ -52,6 +52,7 @@ const mortal = (
   journal: Journal["Service"],
   world: World.World,
   died: Deferred.Deferred<void>,
+  load: { calls: number },
   /** Says of each write what is to happen. */
   onWrite: () => Crash | undefined
 ): Journal["Service"] => {
@@ -62,15 +63,20 @@ const mortal = (
     return Effect.never
   })
   const alive = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.suspend(() =>
-      isDead ? Effect.never : Effect.flatMap(effect, (value) => isDead ? Effect.never : Effect.succeed(value))
-    )
+    Effect.suspend(() => {
+      if (isDead) return Effect.never
+      load.calls++
+      return Effect.onExit(effect, () =>
+        Effect.sync(() => {
+          load.calls--
+        }))
+    }).pipe(Effect.filterOrElse(() => !isDead, () => Effect.never))
   const written = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    alive(Effect.suspend(() => {
-      const crash = onWrite()
-      if (crash === undefined) return effect
-      return crash.isWritten ? Effect.andThen(effect, die) : die
-    }))
+    Effect.suspend(() => {
+      const crash = isDead ? undefined : onWrite()
+      if (crash === undefined) return alive(effect)
+      return crash.isWritten ? Effect.andThen(alive(effect), die) : die
+    })
 
   return {
     ...journal,
@@ -85,13 +91,19 @@ const mortal = (
     parked: alive(journal.parked),
     create: (...args) => written(journal.create(...args)),
     append: (...args) => written(journal.append(...args)),
-    transact: (effect, write) =>
-      alive(Effect.suspend(() => {
-        const crash = onWrite()
+    transact: (action, write) =>
+      Effect.suspend(() => {
+        // An action that hangs is not the journal's
+        const effect = Effect.acquireUseRelease(
+          Effect.sync(() => load.calls--),
+          () => action,
+          () => Effect.sync(() => load.calls++)
+        )
+        const crash = isDead ? undefined : onWrite()
         if (crash?.isWritten === false) {
           // Nothing of the transaction stays
           const cut = Effect.andThen(effect, Effect.interrupt)
-          return Effect.andThen(journal.transact(cut, write), die)
+          return Effect.andThen(alive(journal.transact(cut, write)), die)
         }
         let step = ""
         const transaction = journal.transact(effect, (result) => {
@@ -100,27 +112,30 @@ const mortal = (
           if (event !== undefined && "step" in event && event.step !== null) step = event.step
           return made
         })
-        return Effect.flatMap(transaction, (exit) => {
-          if (Exit.isSuccess(exit)) world.commit(step)
-          return crash === undefined ? Effect.succeed(exit) : die
-        })
-      }))
+        const committed = Effect.tap(transaction, (exit) =>
+          Effect.sync(() => {
+            if (Exit.isSuccess(exit)) world.commit(step)
+          }))
+        return crash === undefined ? alive(committed) : Effect.andThen(alive(committed), die)
+      }),
+    watch: (...args) => alive(journal.watch(...args))
   }
 }
 
 /** So many turns without an end mean that there is none. */
-const maxTurns = 2_000
+const maxTurns = 5_000
 
 export const run = Effect.fnUntraced(function*(store: Store, sagaId: string, { cancelAt, crashes, shape }: Scenario) {
   const world = World.make()
   const definition = Saga.make("generated", { input: Schema.Int }, () => world.saga(shape)[Symbol.iterator]())
   let writes = 0
   let exit: Exit.Exit<number, unknown> | undefined
+  const load = { calls: 0 }
 
   for (const crash of [...crashes, undefined]) {
     let own = 0
     const died = Deferred.makeUnsafe<void>()
-    const journal = mortal(store.journal, world, died, () => {
+    const journal = mortal(store.journal, world, died, load, () => {
       own++
       return crash?.write === own ? crash : undefined
     })
@@ -142,7 +157,7 @@ export const run = Effect.fnUntraced(function*(store: Store, sagaId: string, { c
     const fiber = yield* Effect.forkDetach(Effect.exit(handle.execute(sagaId, 1)))
     for (let turn = 0; fiber.pollUnsafe() === undefined && !Deferred.isDoneUnsafe(died); turn++) {
       if (turn > maxTurns) return yield* Effect.die(new Error("the saga does not end"))
-      yield* store.pass
+      yield* store.pass(() => load.calls > 0)
     }
     if (!Deferred.isDoneUnsafe(died)) {
       exit = yield* Effect.flatten(Fiber.join(fiber)).pipe(Effect.exit)

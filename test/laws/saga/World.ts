@@ -2,7 +2,7 @@
  * The outside world, where actions have their effects: it knows them by their idempotency keys, and refuses whoever
  * comes with a smaller fence than it has seen. It outlives every process.
  */
-import { Effect, Option, Schedule, Schema } from "effect"
+import { Duration, Effect, Option, Schedule, Schema } from "effect"
 import * as Saga from "../../../src/saga/Saga.ts"
 import type { StepTimedOut } from "../../../src/saga/SagaError.ts"
 import * as Step from "../../../src/saga/Step.ts"
@@ -36,7 +36,8 @@ export interface World {
 }
 
 /** Attempts at what hangs end after this long. */
-const patience = "30 millis"
+const patience = Duration.millis(30)
+const forEver = Duration.hours(1)
 
 export const make = (): World => {
   const deeds: Array<Deed> = []
@@ -126,25 +127,24 @@ export const make = (): World => {
   const step = (shape: StepShape): Saga.Saga<number, Refused | StepTimedOut> => {
     const common = {
       name: shape.name,
-      output: Schema.Number,
+      output: Schema.Finite,
       error: Refused,
       transactional: shape.isTransactional,
       action: (context: StepContext) => act(shape, context),
-      ...(/hangs|late/.test(shape.action) ? { timeout: patience } : {})
+      timeout: /hangs|late/.test(shape.action) ? patience : forEver
     }
     const retry = shape.action === "fails once" || shape.action === "hangs once" ? Schedule.recurs(1) : undefined
     switch (shape.kind) {
       case "compensatable":
         return Step.compensatable({
           ...common,
-          timeout: common.timeout ?? "1 hour",
           retry,
           compensate: (_output: Option.Option<number>, context) => undo(shape, context),
           compensationRetry: Schedule.recurs(2),
-          compensationTimeout: shape.compensation === "hangs once" ? patience : "1 hour"
+          compensationTimeout: shape.compensation === "hangs once" ? patience : forEver
         })
       case "pivot":
-        return Step.pivot({ ...common, timeout: common.timeout ?? "1 hour", retry })
+        return Step.pivot({ ...common, retry })
       case "retriable":
         return Step.retriable({ ...common, retry: Schedule.recurs(2) })
     }

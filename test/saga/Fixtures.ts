@@ -1,0 +1,32 @@
+import { Effect, Layer, Option, Schema } from "effect"
+import * as JournalMemory from "../../src/saga/JournalMemory.ts"
+import type { Saga } from "../../src/saga/Saga.ts"
+import * as SagasModule from "../../src/saga/Sagas.ts"
+import * as Step from "../../src/saga/Step.ts"
+import type { StepContext } from "../../src/saga/StepSpec.ts"
+
+export class NoRoom extends Schema.TaggedError<NoRoom>()("NoRoom", { wanted: Schema.Int }) {}
+export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", { name: Schema.String }) {}
+
+/** Sagas in memory. */
+export const inMemory = SagasModule.layer({ poll: "1 second" }).pipe(
+  Layer.provideMerge(JournalMemory.layer({ lease: "3 seconds" }))
+)
+
+/** A step that says in the log what it does, and returns its name. */
+export const logged = (
+  log: Array<string>,
+  name: string,
+  action: (context: StepContext) => Effect.Effect<string, NoRoom> = () => Effect.succeed(name)
+): Saga<string, NoRoom> =>
+  Step.compensatable({
+    name,
+    output: Schema.String,
+    error: NoRoom,
+    action: (context) =>
+      Effect.andThen(
+        Effect.sync(() => log.push(name)),
+        action(context)
+      ),
+    compensate: (output) => Effect.sync(() => log.push(`undo ${Option.getOrElse(output, () => "?")}`))
+  })
