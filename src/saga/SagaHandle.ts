@@ -7,9 +7,10 @@ import type { Journal, NewSaga, SagaRecord, Write } from "./Journal.ts"
 import type { Definition } from "./Saga.ts"
 import { JournalUnavailable, SagaIdReused, SagaNotFound, SagaParked } from "./SagaError.ts"
 import type { SagaCancelled, SagaDeadlineExceeded } from "./SagaError.ts"
+import * as SagaMetrics from "./SagaMetrics.ts"
 import type { SagaOwner } from "./SagaOwner.ts"
 import * as SagaRuns from "./SagaRuns.ts"
-import { isEnded, started } from "./SagaStatus.ts"
+import { isEnded, started as atStart } from "./SagaStatus.ts"
 import * as TraceContext from "./TraceContext.ts"
 
 /** How a saga can end for who waits for it, besides as its steps say. */
@@ -49,6 +50,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
   const runs = yield* SagaRuns.make(journal, owner, definition, options)
   yield* owner.register({ name, version, resume: runs.resume })
   const beginnings = new Map<string, Beginning>()
+  const { started } = SagaMetrics.of(name)
 
   type RunFiber = Fiber.Fiber<Outcome<A, E>>
 
@@ -77,7 +79,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
       const exit = yield* Effect.exit(journal.create(saga, first))
       beginnings.delete(sagaId)
       Deferred.doneUnsafe(beginning.created, exit)
-      if (Exit.isSuccess(exit) && Option.isNone(exit.value)) return
+      if (Exit.isSuccess(exit) && Option.isNone(exit.value)) return yield* started
       // It may be in the journal all the same; then it is for whoever finds it there.
       if (Exit.isFailure(exit)) owner.abandon(sagaId)
       return yield* Effect.die(new Signal.Detached({ why: "unborn" }))
@@ -98,7 +100,9 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
   /** Leaves the saga in the journal for whoever has room for it. */
   const leave = Effect.fnUntraced(function*(sagaId: string, input: Schema.Json) {
     const saga = yield* newSaga(sagaId, input, { owner: undefined, traceparent: yield* TraceContext.current })
-    yield* checkSame(sagaId, input, yield* journal.create(saga, { entries: [], status: started, isLast: true }))
+    const existing = yield* journal.create(saga, { entries: [], status: atStart, isLast: true })
+    yield* checkSame(sagaId, input, existing)
+    if (Option.isNone(existing)) yield* started
     return undefined
   })
 

@@ -149,15 +149,17 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
     const read = yield* Effect.result(Effect.all([entriesOf(record), definition.decode(record.input)]))
     if (Result.isFailure(read)) return yield* park(record, "journal-unreadable", describe(read.failure))
     const [entries, { routine }] = read.success
+    // One that was left for whoever has room has had no owner before
+    const isRecovery = record.epoch > firstEpoch
     yield* begin({
       ...record,
       routine,
       sagaId: record.id,
       history: History.fold(entries),
       length: entries.length,
-      isRecovery: true
+      isRecovery
     })
-    yield* metrics.recovered
+    if (isRecovery) yield* metrics.recovered
   })
 
   return {
@@ -165,22 +167,19 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
     running: (sagaId: string) => fibers.get(sagaId),
 
     start: ({ create, input, sagaId, startedAt }: NewRun<I>) =>
-      Effect.andThen(
-        metrics.started,
-        begin({
-          routine: definition.saga(input).routine,
-          sagaId,
-          epoch: firstEpoch,
-          status: started,
-          history: History.empty,
-          length: 0,
-          isRecovery: false,
-          create,
-          startedAt,
-          isCancelRequested: false,
-          traceparent: undefined
-        })
-      ),
+      begin({
+        routine: definition.saga(input).routine,
+        sagaId,
+        epoch: firstEpoch,
+        status: started,
+        history: History.empty,
+        length: 0,
+        isRecovery: false,
+        create,
+        startedAt,
+        isCancelRequested: false,
+        traceparent: undefined
+      }),
 
     /** Goes on with a saga that was taken over from another owner, or parks it where that can't be. */
     resume,

@@ -1,4 +1,7 @@
-import { Effect, Layer, Option, Schema } from "effect"
+import { Context, Effect, Fiber, Layer, Option, Schema } from "effect"
+import type { Duration } from "effect"
+import { TestClock } from "effect/testing"
+import { Journal } from "../../src/saga/Journal.ts"
 import * as JournalMemory from "../../src/saga/JournalMemory.ts"
 import type { Saga } from "../../src/saga/Saga.ts"
 import * as SagasModule from "../../src/saga/Sagas.ts"
@@ -29,4 +32,21 @@ export const logged = (
         action(context)
       ),
     compensate: (output) => Effect.sync(() => log.push(`undo ${Option.getOrElse(output, () => "?")}`))
+  })
+
+/** Another process on the same journal, for as long as the scope lives. */
+export const anotherProcess = Effect.gen(function*() {
+  const journal = yield* Journal
+  const context = yield* Layer.build(
+    Layer.fresh(SagasModule.layer({ poll: "1 second" })).pipe(Layer.provide(Layer.succeed(Journal, journal)))
+  )
+  return Context.get(context, SagasModule.Sagas)
+})
+
+/** The outcome, on virtual time. */
+export const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>, within: Duration.Input = "1 minute") =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.forkChild(Effect.result(effect))
+    yield* TestClock.adjust(within)
+    return yield* Fiber.join(fiber)
   })
