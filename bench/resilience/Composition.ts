@@ -106,7 +106,7 @@ export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function*() {
         ofPromise("cockatiel wrap", () => wrapped.execute(promise)),
         ofEffect("Effect's own", () => protectByEffects(effect))
       ],
-      wanted: { "cockatiel wrap": wanted }
+      wanted
     }))
   return compared.flat()
 }).pipe(

@@ -28,6 +28,7 @@ import type {
 } from "./CircuitBreaker.ts"
 import { CircuitStore } from "./CircuitStore.ts"
 import type { CircuitAnswer, CircuitStep, CircuitStoreLost, CircuitView } from "./CircuitStore.ts"
+import { checked, timeSpan } from "./InvalidSettings.ts"
 import type { InvalidSettings } from "./InvalidSettings.ts"
 import { monotonicMillis } from "./MonotonicTime.ts"
 import { show } from "./PulledMetrics.ts"
@@ -308,9 +309,11 @@ const circuitsOf = Effect.fnUntraced(
     CircuitStore | Scope.Scope
   > {
     const store = yield* CircuitStore
+    const retryMillis = Duration.toMillis(retryStoreAfter)
+    yield* checked(`The circuit breaker "${options.name}"`, undefined, [timeSpan("retryStoreAfter", retryMillis)])
     const settings = yield* fromOptions(options)
     const { publish, transitions } = yield* makeTransitions
-    const circuits = new SharedCircuits(settings, store, publish, Duration.toMillis(retryStoreAfter), maxKeys)
+    const circuits = new SharedCircuits(settings, store, publish, retryMillis, maxKeys)
     const attributes = { breaker: settings.name }
     yield* CircuitCounters.shown(settings.name, circuits.counters, (state) => circuits.countIn(state))
     yield* show([

@@ -255,5 +255,7 @@ describe("circuits by key that replicas share", () => {
       const { makeKeyed } = yield* CircuitBreakers
       assert.lengthOf((yield* Effect.flip(makeKeyed({ ...options, openFor: 0, growth: 0 }))).problems, 2)
       assert.lengthOf((yield* Effect.flip(makeKeyed({ ...options, maxKeys: 0 }))).problems, 1)
+      const store = SharedCircuitBreaker.make({ ...options, retryStoreAfter: Number.NaN })
+      assert.lengthOf((yield* Effect.flip(store)).problems, 1)
     })).pipe(Effect.provide(both, { local: true })))
 })
