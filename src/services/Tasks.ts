@@ -133,12 +133,15 @@ export class Tasks extends Context.Service<Tasks, {
         )
 
         const cancel = Effect.fn("Tasks.cancel")(function*(viewer: Principal, id: TaskId) {
-          const task = yield* get(viewer, id)
-          if (task.progress.state === "cancelled") return task
+          // Whose task it is
+          yield* get(viewer, id)
           const cancelled = yield* moves.move(id, { _tag: "cancel" }).pipe(
-            Effect.catchTag("IllegalTaskMove", ({ state }) => new TaskEnded({ id, state }))
+            Effect.catchTag("IllegalTaskMove", Effect.succeed)
           )
-          return cancelled ?? (yield* new TaskNotFound({ id }))
+          if (cancelled === undefined) return yield* new TaskNotFound({ id })
+          if (!("_tag" in cancelled)) return cancelled
+          const { state } = cancelled
+          return yield* state === "cancelled" ? get(viewer, id) : new TaskEnded({ id, state })
         })
 
         const follow = ({ id }: TaskRecord, after: bigint): Stream.Stream<TaskHistoryEntry, DependencyUnavailable> =>

@@ -1,4 +1,4 @@
-import { Clock, Context, DateTime, Effect, Layer, Result, Schema } from "effect"
+import { Clock, Context, DateTime, Effect, Layer, Metric, Result, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { DependencyUnavailable, usualOutageSeconds } from "../domain/DependencyUnavailable.ts"
 import { taskJson } from "../domain/inference/Task.ts"
@@ -20,6 +20,11 @@ const largestResult = 65_536
 
 const encode = Schema.encodeUnknownEffect(Schema.fromJsonString(DeliveryEvent))
 const isEnd = Schema.is(WebhookEventType)
+
+const tries = Metric.counter("maas_webhook_attempts_total", {
+  description: "Tries of telling webhooks, by what the delivery was afterwards",
+  incremental: true
+})
 
 const postgresAway = (error: { readonly message: string }) =>
   Effect.andThen(
@@ -132,6 +137,7 @@ export class WebhookDeliveries extends Context.Service<WebhookDeliveries, {
           })
           const state = afterAttempt(outcome, due.attempts + 1, mostAttempts)
           const { error, status } = outcome
+          yield* Metric.update(Metric.withAttributes(tries, { state }), 1)
           yield* repository.noteAttempt(id, round, { at, status, error, milliseconds }, state)
           yield* Effect.logInfo("A webhook was told").pipe(
             Effect.annotateLogs({ delivery: id, state, status: status ?? "none", ...(error === null ? {} : { error }) })

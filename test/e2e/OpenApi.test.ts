@@ -88,12 +88,12 @@ it.live(
           "--continue-on-failure",
           "--no-color"
         ],
-        Duration.seconds(100),
+        Duration.seconds(400),
         directory
       )
       assert.isTrue(isWell, output)
       assert.match(output, /[0-9]{3,} generated/)
       assert.notInclude(program.output(), "A request failed")
     }),
-  300_000
+  600_000
 )

@@ -76,7 +76,7 @@ export const mostLost = 5
 
 export const lostError: TaskError = {
   code: "process_lost",
-  message: `The process that worked on the task was gone ${mostLost} times: try a smaller input`
+  message: `The process that worked on the task was gone ${mostLost + 1} times: try a smaller input`
 }
 
 /** The moment of a decision, and how long a task that ends is kept. */
