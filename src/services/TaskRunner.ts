@@ -21,6 +21,9 @@ const lookAgainAfter = "10 seconds"
 /** What a run brought is not thrown away for a short outage of the database. */
 const settleAgain = Schedule.max([Schedule.spaced("500 millis"), Schedule.recurs(10)])
 
+/** A result is kept whole or not at all. In characters of JSON. */
+const largestResult = 16 * 1024 * 1024
+
 /** Runs tasks: one take-up at a time counts, and the first end of a task is its only one. */
 export class TaskRunner extends Context.Service<TaskRunner, {
   /**
@@ -79,7 +82,15 @@ export class TaskRunner extends Context.Service<TaskRunner, {
         )
         if (answered === undefined) return
         if (Result.isSuccess(answered)) {
-          return yield* settle(id, { _tag: "succeed", attempt, outputs: outputsJson(answered.success) })
+          const outputs = outputsJson(answered.success)
+          return yield* settle(
+            id,
+            outputs.length > largestResult
+              ? failed(attempt, "result_too_large", {
+                message: `The result is JSON of ${outputs.length} characters; at most ${largestResult} are kept`
+              })
+              : { _tag: "succeed", attempt, outputs }
+          )
         }
         const { failure } = answered
         switch (failure._tag) {

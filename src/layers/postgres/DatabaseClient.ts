@@ -14,6 +14,8 @@ export interface DatabaseClientOptions {
   readonly pool?: string | undefined
   /** The most connections at once. */
   readonly maxConnections: number
+  /** The longest message that the server may send, hence the largest row, in bytes. Default 16 MiB. */
+  readonly maxMessageBytes?: number | undefined
   /** How long the server may leave a question unanswered: its connection is given up then. */
   readonly answerWithin: Duration.Input
   /** How long a statement or a transaction may wait for a connection. */
@@ -54,12 +56,13 @@ const spanAttributesOf = (url: Redacted.Redacted): ReadonlyArray<readonly [strin
  * The driver lets nobody bound the wait for its pool; so this is a client of its own on the driver's connections.
  */
 const make = Effect.fnUntraced(
-  function*({ answerWithin, connectionWithin, maxConnections, pool, url }: DatabaseClientOptions) {
+  function*({ answerWithin, connectionWithin, maxConnections, maxMessageBytes, pool, url }: DatabaseClientOptions) {
     const driver = yield* PgClient.make({
       url,
       stream: WatchedSocket.connector(Redacted.value(url), answerWithin),
       applicationName: "maas",
       maxConnections,
+      maxMessageSize: maxMessageBytes,
       connectTimeout,
       transformJson: false
     })
