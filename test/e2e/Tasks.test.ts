@@ -33,7 +33,7 @@ class Serving extends Context.Service<Serving, Program>()("maas/test/e2e/Tasks.t
     Serving,
     Effect.gen(function*() {
       const program = yield* start(yield* dataDirectory, {
-        MAAS_INFERENCE_TIMEOUT: "5 seconds",
+        MAAS_INFERENCE_TIMEOUT: "10 seconds",
         MAAS_TASK_RETENTION: "2 minutes",
         MAAS_TASKS_PER_KEY: "4"
       })
@@ -313,6 +313,25 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
       const tooLarge = yield* infer(" ".repeat(40_000_000), "respond-async")
       assert.strictEqual(tooLarge.status, 413)
     }), 180_000)
+
+  it.effect(
+    "inputs of more than 16 MiB are read back, and a result that is too large to be kept says so",
+    () =>
+      Effect.gen(function*() {
+        const rows = 1_100_000
+        const body = `{"model":"iris","inputs":[{"name":"input","shape":[${rows},4],"datatype":"FP32","data":[1${
+          ",1".repeat(rows * 4 - 1)
+        }]}]}`
+        const answer = yield* call("POST", "/api/v1/inference", {
+          body,
+          headers: { prefer: "respond-async", "content-type": "application/json" }
+        })
+        assert.strictEqual(answer.status, 202, answer.text)
+        const task = yield* eventually((yield* readTask(answer)).id, ({ endedAt }) => endedAt !== null)
+        assert.deepStrictEqual([task.state, task.error?.code], ["failed", "result_too_large"])
+      }),
+    180_000
+  )
 
   it.effect("what is no task is none", () =>
     Effect.gen(function*() {
