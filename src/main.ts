@@ -3,9 +3,11 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Console, Effect, Exit, Layer, Option, Runtime } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as KeysCommands from "./layers/cli/KeysCommands.ts"
+import * as SagasCommands from "./layers/cli/SagasCommands.ts"
 import * as SecureRandomNode from "./layers/crypto/SecureRandomNode.ts"
 import * as Keys from "./layers/roles/Keys.ts"
 import * as Migrate from "./layers/roles/Migrate.ts"
+import * as Sagas from "./layers/roles/Sagas.ts"
 import * as Serve from "./layers/roles/Serve.ts"
 import { describe, roles, Settings } from "./layers/settings/Settings.ts"
 import type { Role } from "./layers/settings/Settings.ts"
@@ -66,9 +68,11 @@ const config = Command.make(
 
 const keys = Command.provide(KeysCommands.make(Keys.layer), program())
 
+const sagas = Command.provide(SagasCommands.make(Sagas.journal), program())
+
 const maas = Command.make("maas").pipe(
   Command.withDescription("Upload an ONNX model; it is validated, optimised and deployed, and answers over HTTP"),
-  Command.withSubcommands([serve, migrate, config, keys])
+  Command.withSubcommands([serve, migrate, config, keys, sagas])
 )
 
 const platform = Layer.merge(NodeServices.layer, SecureRandomNode.layer)

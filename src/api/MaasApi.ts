@@ -8,6 +8,7 @@ import { LimitsApi } from "./LimitsApi.ts"
 import { ModelsApi } from "./ModelsApi.ts"
 import { OpenInferenceApi, OpenInferenceServerApi } from "./OpenInferenceApi.ts"
 import { OperationsApi } from "./OperationsApi.ts"
+import { SagasApi } from "./SagasApi.ts"
 import { TasksApi } from "./TasksApi.ts"
 import { VersionsApi } from "./VersionsApi.ts"
 import { WebhooksApi } from "./WebhooksApi.ts"
@@ -27,6 +28,7 @@ export class MaasApi extends HttpApi.make("maas")
     EventsApi,
     CircuitsApi,
     LimitsApi,
+    SagasApi,
     OperationsApi
   )
   // Every mistake of a request is told at once, and what is not known is refused

@@ -9,6 +9,7 @@ import * as Inference from "../domain/inference/InferenceErrors.ts"
 import * as Tasks from "../domain/inference/TaskErrors.ts"
 import * as Models from "../domain/model/ModelErrors.ts"
 import { CircuitNotFound, LimitNotFound } from "../domain/protection/ProtectionErrors.ts"
+import { NoSuchSaga, SagaActionRefused } from "../domain/sagas/SagaErrors.ts"
 import * as Webhooks from "../domain/webhook/Webhook.ts"
 import { problem } from "./Problem.ts"
 
@@ -58,6 +59,8 @@ export const apiKeyNotFound = problem(ApiKeyNotFound, { status: 404, title: "No 
 export const deadLetterNotFound = problem(DeadLetterNotFound, { status: 404, title: "No such dead letter" })
 export const deadLetterConflict = problem(DeadLetterConflict, { status: 409, title: "Not to be replayed or discarded" })
 
+export const noSuchSaga = problem(NoSuchSaga, { status: 404, title: "No such saga" })
+export const sagaActionRefused = problem(SagaActionRefused, { status: 409, title: "Not in this state" })
 export const circuitNotFound = problem(CircuitNotFound, { status: 404, title: "No such circuit" })
 export const limitNotFound = problem(LimitNotFound, { status: 404, title: "No such limit" })
 

@@ -11,6 +11,7 @@ import { ModelNameTaken, StorageQuotaReached, UploadLost } from "../domain/model
 import { firstEpoch } from "../saga/Journal.ts"
 import * as Saga from "../saga/Saga.ts"
 import * as Step from "../saga/Step.ts"
+import { ArtifactSweep } from "./ArtifactSweep.ts"
 import { ModelEvents } from "./ModelEvents.ts"
 import { ModelRepository } from "./ModelRepository.ts"
 import { ModelStorage } from "./ModelStorage.ts"
@@ -75,11 +76,15 @@ const allocateStorage = ({ id, owner, upload }: NewModel) =>
       }
       yield* storage.allocate(id, upload?.staged)
     }),
-    // Who made the place is done with it where that is known and nobody else has ever run this saga.
-    compensate: (output, { epoch }) =>
-      ModelStorage.use(({ fenceOff, release }) =>
-        Option.isSome(output) && epoch === firstEpoch ? release(id) : fenceOff(id)
-      )
+    compensate: Effect.fnUntraced(function*(output, { epoch }) {
+      const storage = yield* ModelStorage
+      // Who made the place is done with it where that is known and nobody else has ever run this saga.
+      yield* Option.isSome(output) && epoch === firstEpoch ? storage.release(id) : storage.fenceOff(id)
+      if (upload === null) return
+      // A transaction that was to register them may have given the bytes their address before it was rolled back.
+      yield* ModelRepository.use(({ claimArtifact }) => claimArtifact(upload.artifact))
+      yield* ArtifactSweep.use(({ sweepOf }) => sweepOf([upload.artifact.sha256]))
+    })
   })
 
 const publishEvent = (model: Model, { id, owner, upload }: NewModel) =>

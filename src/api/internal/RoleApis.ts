@@ -8,6 +8,7 @@ import { KeysApi } from "../KeysApi.ts"
 import { ModelsApi } from "../ModelsApi.ts"
 import { OpenInferenceApi } from "../OpenInferenceApi.ts"
 import { OperationsApi } from "../OperationsApi.ts"
+import { SagasApi } from "../SagasApi.ts"
 import { TasksApi } from "../TasksApi.ts"
 import { VersionsApi } from "../VersionsApi.ts"
 import { WebhooksApi } from "../WebhooksApi.ts"
@@ -16,6 +17,7 @@ export class RegistryApi extends HttpApi.make("maas").add(
   ModelsApi,
   VersionsApi,
   KeysApi,
+  SagasApi,
   DeadLettersApi,
   EventsApi,
   WebhooksApi,

@@ -9,6 +9,7 @@ import * as LimitsHandlers from "./LimitsHandlers.ts"
 import * as ModelsHandlers from "./ModelsHandlers.ts"
 import * as OpenInferenceHandlers from "./OpenInferenceHandlers.ts"
 import * as OperationsHandlers from "./OperationsHandlers.ts"
+import * as SagasHandlers from "./SagasHandlers.ts"
 import * as TasksHandlers from "./TasksHandlers.ts"
 import * as VersionsHandlers from "./VersionsHandlers.ts"
 import * as WebhooksHandlers from "./WebhooksHandlers.ts"
@@ -17,6 +18,7 @@ export const registry = Layer.mergeAll(
   ModelsHandlers.layer,
   VersionsHandlers.layer,
   KeysHandlers.layer,
+  SagasHandlers.layer,
   WebhooksHandlers.layer,
   DeadLettersHandlers.layer,
   EventsHandlers.layer

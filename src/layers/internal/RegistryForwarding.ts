@@ -146,4 +146,18 @@ const events = HttpApiBuilder.group(
   })
 )
 
-export const layer = Layer.mergeAll(models, versions, keys, webhooks, deadLetters, events)
+const sagas = HttpApiBuilder.group(
+  MaasApi,
+  "sagas",
+  Effect.fnUntraced(function*(handlers) {
+    const forward = yield* forwarder
+    return handlers
+      .handleRaw("list", ({ request }) => forward(request))
+      .handleRaw("get", ({ request, query }) => forward(request, patienceOf(query.wait)))
+      .handleRaw("cancel", ({ request }) => forward(request))
+      .handleRaw("retry", ({ request }) => forward(request))
+      .handleRaw("resolve", ({ request }) => forward(request))
+  })
+)
+
+export const layer = Layer.mergeAll(models, versions, keys, sagas, webhooks, deadLetters, events)

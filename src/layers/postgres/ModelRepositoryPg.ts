@@ -155,6 +155,13 @@ export const layer = Layer.effect(
             : sql`AND a.sha256 = ANY (${only}::text[]) ORDER BY a.sha256 FOR UPDATE OF a`
         }`
     })
+    const selectStillUnused = SqlSchema.findAll({
+      Request: Schema.Array(Sha256),
+      Result: Schema.Struct({ sha256: Sha256 }),
+      execute: (held) =>
+        sql`SELECT held.sha256 FROM unnest(${held}::text[]) AS held (sha256)
+          WHERE NOT EXISTS (SELECT FROM versions v WHERE v.artifact = held.sha256 OR v.optimized = held.sha256)`
+    })
     const countArtifact = SqlSchema.findOneOption({
       Request: Sha256,
       Result: Schema.Struct({ sha256: Sha256 }),
@@ -275,7 +282,9 @@ export const layer = Layer.effect(
           ON CONFLICT (sha256) DO UPDATE SET used_at = now()`).pipe(Effect.asVoid),
       sweepArtifacts: ({ graceMillis, only }, remove) =>
         unavailableOrDie(sql.withTransaction(Effect.gen(function*() {
-          const unused = yield* query(selectUnused({ graceSeconds: graceMillis / 1_000, only }))
+          const held = yield* query(selectUnused({ graceSeconds: graceMillis / 1_000, only }))
+          // Looked at again, now that nobody can refer to them: who did while this waited is seen by a new statement.
+          const unused = yield* query(selectStillUnused(held.map(({ sha256 }) => sha256)))
           yield* Effect.forEach(unused, ({ sha256 }) =>
             Effect.andThen(remove(sha256), sql`DELETE FROM artifacts WHERE sha256 = ${sha256}`), { discard: true })
           return unused.length

@@ -1,0 +1,56 @@
+/**
+ * Creates a model, deletes one, or goes on with what others have left, and ends itself at a point on the way.
+ *
+ * Usage: victim.ts <Errand as JSON>; with FAULT_AT=n it kills itself at the n-th point. It says `point n name` at each.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Config, Console, Effect, Latch, Logger, Schema, Stream } from "effect"
+import { ArtifactStore } from "../../../src/services/ArtifactStore.ts"
+import { Models } from "../../../src/services/Models.ts"
+import * as Platform from "./Platform.ts"
+
+const [json = ""] = process.argv.slice(2)
+
+const points = Effect.gen(function*() {
+  const at = yield* Config.withDefault(Config.Int("FAULT_AT"), 0)
+  let count = 0
+  const point: Platform.Watch["point"] = (name) =>
+    Effect.suspend(() => {
+      count++
+      // What is said before the end has to be out: the end takes nothing with it.
+      return Effect.andThen(
+        Console.log(`point ${count} ${name}`),
+        count === at
+          ? Effect.andThen(Effect.sync(() => process.kill(process.pid, "SIGKILL")), Effect.never)
+          : Effect.void
+      )
+    })
+  return point
+})
+
+const work = Effect.fnUntraced(function*({ id, name, work }: Platform.Errand) {
+  const models = yield* Models
+  switch (work) {
+    case "create": {
+      const store = yield* ArtifactStore
+      const staged = yield* store.stage(Stream.make(Platform.bytesOf(id)), { maxBytes: 1_000 })
+      const upload = { staged: staged.name, artifact: staged.artifact }
+      yield* models.create({ id, draft: { name, description: "", tags: [] }, owner: "test", upload })
+      return
+    }
+    case "delete":
+      return yield* models.remove(name, undefined)
+    case "recover":
+      return yield* Effect.never
+  }
+}, Effect.scoped)
+
+Effect.gen(function*() {
+  const errand = yield* Schema.decodeEffect(Schema.fromJsonString(Platform.Errand))(json)
+  const joined = Latch.makeUnsafe()
+  yield* Effect.provide(
+    Effect.andThen(joined.await, work(errand)),
+    Platform.layer(errand.place, { point: yield* points, joined })
+  )
+  yield* Console.log("done")
+}).pipe(Effect.provide(Logger.layer([Logger.consoleJson])), NodeRuntime.runMain())
