@@ -3,15 +3,17 @@
  * loaded only where traces are wanted: elsewhere the SDK costs neither memory nor time.
  */
 import * as OtelTracer from "@effect/opentelemetry/OtelTracer"
-import { SpanKind } from "@opentelemetry/api"
+import { ROOT_CONTEXT, SpanKind } from "@opentelemetry/api"
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto"
 import { resourceFromAttributes } from "@opentelemetry/resources"
-import type { ReadableSpan, Sampler, SpanProcessor } from "@opentelemetry/sdk-trace-base"
+import type { IdGenerator, ReadableSpan, Sampler, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import {
   AlwaysOffSampler,
   AlwaysOnSampler,
   BasicTracerProvider,
   ParentBasedSampler,
+  RandomIdGenerator,
+  SamplingDecision,
   TraceIdRatioBasedSampler
 } from "@opentelemetry/sdk-trace-base"
 import { ATTR_HTTP_REQUEST_METHOD, ATTR_HTTP_ROUTE } from "@opentelemetry/semantic-conventions"
@@ -37,6 +39,23 @@ const samplerOf = (name: SamplerName, ratio: number): Sampler => {
       return new ParentBasedSampler({ root: new AlwaysOffSampler() })
     case "parentbased_traceidratio":
       return new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) })
+  }
+}
+
+/** Gives out one id that was drawn before, and else new ones. */
+class DrawnIds implements IdGenerator {
+  readonly #random = new RandomIdGenerator()
+  #drawn: string | undefined
+  draw(): string {
+    return this.#drawn = this.#random.generateTraceId()
+  }
+  generateTraceId(): string {
+    const id = this.#drawn ?? this.#random.generateTraceId()
+    this.#drawn = undefined
+    return id
+  }
+  generateSpanId(): string {
+    return this.#random.generateSpanId()
   }
 }
 
@@ -89,9 +108,15 @@ export const make = Effect.gen(function*() {
           ))
       )
   })
+  // Most requests are not recorded then, and the SDK would spend more on that decision than they may cost
+  const share = tracesSampler === "parentbased_traceidratio"
+    ? new TraceIdRatioBasedSampler(tracesSamplerArg)
+    : undefined
+  const ids = new DrawnIds()
   const provider = new BasicTracerProvider({
     resource: resourceFromAttributes(yield* Otlp.resourceAttributes),
-    sampler: samplerOf(tracesSampler, tracesSamplerArg),
+    sampler: samplerOf(share === undefined ? tracesSampler : "parentbased_always_on", tracesSamplerArg),
+    idGenerator: ids,
     spanProcessors: [processor(queue.offer)]
   })
   const otel = yield* Effect.provideService(OtelTracer.make, OtelTracer.OtelTracer, provider.getTracer("maas"))
@@ -104,6 +129,10 @@ export const make = Effect.gen(function*() {
       if (
         !mayBegin(options) ||
         (parent?.sampled === false && (followsParent || parent._tag === "Span"))
+      ) return UntracedSpan.make(options)
+      if (
+        share !== undefined && parent === undefined &&
+        share.shouldSample(ROOT_CONTEXT, ids.draw()).decision === SamplingDecision.NOT_RECORD
       ) return UntracedSpan.make(options)
       return otel.span(options)
     }

@@ -63,11 +63,10 @@ export class RequestTraces extends Context.Service<RequestTraces, {
           return span
         },
         answered: (span, { route, status }) => {
-          if (span.sampled) {
-            span.attribute("http.route", route)
-            span.attribute("http.response.status_code", status)
-            if (status >= 500) span.attribute("error.type", `${status}`)
-          }
+          if (!span.sampled) return
+          span.attribute("http.route", route)
+          span.attribute("http.response.status_code", status)
+          if (status >= 500) span.attribute("error.type", `${status}`)
           span.end(clock.currentTimeNanosUnsafe(), status >= 500 ? Exit.fail(`Status ${status}`) : Exit.void)
         },
         abandoned: (span) => span.end(clock.currentTimeNanosUnsafe(), Exit.interrupt()),
