@@ -39,8 +39,8 @@ const beside = (database: Effect.Success<typeof Server.start>) =>
       yield* Dbos.make(yield* database("dbos")),
       yield* EffectWorkflow.make(yield* database("effect"))
     ]
-    const alone = yield* compare(ours, peers, { concurrency: 1, workflows: 50 })
-    return [...alone, ...yield* compare(ours, peers, { concurrency: 32, workflows: 300 })]
+    const alone = yield* compare(ours, peers, { concurrency: 1, workflows: 20 })
+    return [...alone, ...yield* compare(ours, peers, { concurrency: 32, workflows: 96 })]
   })
 
 const howItWasMade = `
@@ -59,7 +59,10 @@ const program = Effect.gen(function*() {
   }
   const rows = yield* Effect.forEach(Object.entries(parts), ([name, rows]) =>
     name.includes(wanted)
-      ? Effect.andThen(Console.error(`measuring: ${name} …`), Effect.scoped(rows))
+      ? Console.error(`measuring: ${name} …`).pipe(
+        Effect.andThen(Effect.scoped(rows)),
+        Effect.tap((rows) => Console.error(table(rows)))
+      )
       : Effect.succeed([]))
   yield* Console.log(`${table(rows.flat())}\n${howItWasMade}`)
 }).pipe(

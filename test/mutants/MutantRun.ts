@@ -13,11 +13,13 @@ const root = join(import.meta.dirname, "../..")
 const limitMillis = 300_000
 const limitOfAllMillis = 1_800_000
 
-/** Neither the database of the whole suite nor its cache: a run touches nothing outside of its copy. */
+/** Not the cache of the whole suite, and its database only for tests that need it: a run touches nothing outside of its copy. */
 const config = `
 export default {
   cacheDir: ".cache",
-  test: { include: ["test/**/*.test.ts"], bail: 1, maxWorkers: 1, cache: false }
+  test: {
+    globalSetup: process.argv.some((argument) => argument.includes("Pg.test")) ? ["test/support/postgres.globalSetup.ts"] : [],
+    include: ["test/**/*.test.ts"], bail: 1, maxWorkers: 1, cache: false }
 }
 `
 

@@ -6,6 +6,7 @@ import { policyMutants } from "./PolicyMutants.ts"
 import { rateLimiterMutants } from "./RateLimiterMutants.ts"
 import { redisMutants } from "./RedisMutants.ts"
 import { retryMutants } from "./RetryMutants.ts"
+import { sagaMutants } from "./SagaMutants.ts"
 import { timeoutMutants } from "./TimeoutMutants.ts"
 
 /** Every mutant, by the policy that it is a mistake in. */
@@ -20,5 +21,6 @@ export const mutants: Readonly<Record<string, ReadonlyArray<Mutant>>> = {
   "fallback": fallbackMutants,
   "cache": cacheMutants,
   "redis store": redisMutants,
-  "composition": policyMutants
+  "composition": policyMutants,
+  "saga": sagaMutants
 }
