@@ -53,8 +53,9 @@ const program = Effect.gen(function*() {
   const [, , wanted = ""] = process.argv
   const database = yield* Server.start
   const parts = {
-    memory,
+    // First, while this process is small
     recovery: Effect.flatMap(database("recovery"), Recovery.rows),
+    memory,
     peers: beside(database)
   }
   const rows = yield* Effect.forEach(Object.entries(parts), ([name, rows]) =>

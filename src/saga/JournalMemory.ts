@@ -47,12 +47,13 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
     sagas.set(saga.id, saga)
     if (isActive(saga)) active.add(saga.id)
     else active.delete(saga.id)
-    if (isEnded(saga.status.state)) ended.add(saga.id)
-    for (const id of ended) {
-      if (ended.size <= maxEnded) break
-      ended.delete(id)
-      sagas.delete(id)
-    }
+    if (!isEnded(saga.status.state)) return
+    ended.add(saga.id)
+    if (ended.size <= maxEnded) return
+    const [oldest] = ended
+    if (oldest === undefined) return
+    ended.delete(oldest)
+    sagas.delete(oldest)
   }
 
   const open = (latches: Iterable<Latch.Latch>) => {

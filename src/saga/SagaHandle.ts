@@ -88,6 +88,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
     const fiber = yield* Effect.uninterruptible(runs.start({ sagaId, input, startedAt, create }))
     // A run that ends before its first write leaves nobody waiting for that.
     fiber.addObserver(() => {
+      if (Deferred.isDoneUnsafe(beginning.created)) return
       beginnings.delete(sagaId)
       const cause = new Signal.Detached({ why: "unborn" })
       Deferred.doneUnsafe(beginning.created, Effect.fail(new JournalUnavailable({ operation: "create", cause })))

@@ -135,11 +135,18 @@ export const journalContract = <E>(
         const journal = yield* Journal
         const owner = yield* journal.join
         const saga = yield* newSaga({ owner })
-        const exits = yield* Effect.forEach(
-          Array.from({ length: 20 }, (_, n) => n),
-          (n) => journal.create({ ...saga, input: n }, { entries: [startOf(`${n}`)], status: started, isLast: false }),
+        // Others before it, so that those of the one id come together
+        const all = yield* Effect.forEach(
+          Array.from({ length: 40 }, (_, n) => n - 20),
+          (n) =>
+            journal.create({ ...saga, id: n < 0 ? `${saga.id} ${n}` : saga.id, input: n }, {
+              entries: [startOf(`${n}`)],
+              status: started,
+              isLast: false
+            }),
           { concurrency: "unbounded" }
         )
+        const exits = all.slice(20)
         assert.strictEqual(exits.filter(Option.isNone).length, 1)
         const winner = exits.findIndex(Option.isNone)
         const { entries, input } = yield* find(saga.id)

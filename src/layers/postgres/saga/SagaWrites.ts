@@ -147,8 +147,9 @@ const makeCreate = (sql: SqlClient.SqlClient) => {
   }
 
   return Effect.fnUntraced(function*(creations: Array.NonEmptyReadonlyArray<Timed<Creation>>) {
-    const fresh = new Set((yield* insert(creations)).map(({ id }) => id))
-    // Of two with one id only the first is new
+    // Of several with one id the first is written; the others find it there
+    const firsts = new Map(creations.toReversed().map((one) => [one.value.saga.id, one]))
+    const fresh = new Set((yield* insert([...firsts.values()])).map(({ id }) => id))
     return creations.map(({ value }) => Exit.succeed(fresh.delete(value.saga.id)))
   })
 }
