@@ -88,8 +88,9 @@ const services = (calls: Array<string>, soldOut: string) =>
 const run = (calls: Array<string>, soldOut: string) =>
   book.pipe(
     Effect.scoped,
-    Effect.provide(services(calls, soldOut)),
-    Effect.provide(SagasModule.layer().pipe(Layer.provide(JournalMemory.layer())))
+    Effect.provide(
+      Layer.merge(services(calls, soldOut), SagasModule.layer().pipe(Layer.provide(JournalMemory.layer())))
+    )
   )
 
 describe("the example of docs/sagas.md", () => {
