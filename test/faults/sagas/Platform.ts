@@ -1,6 +1,6 @@
 /** The use cases that are sagas, in this process or in one that can be killed. */
 import { NodeCrypto, NodeServices } from "@effect/platform-node"
-import { Effect, Latch, Layer, Redacted, Schema } from "effect"
+import { Duration, Effect, Latch, Layer, Redacted, Schema } from "effect"
 import { ModelId, ModelName } from "../../../src/domain/model/Model.ts"
 import * as DatabaseClient from "../../../src/layers/postgres/DatabaseClient.ts"
 import * as Notifications from "../../../src/layers/postgres/messaging/Notifications.ts"
@@ -25,7 +25,12 @@ import { StorageQuota } from "../../../src/services/StorageQuota.ts"
 import { VersionMoves } from "../../../src/services/VersionMoves.ts"
 
 /** Where a test takes place. */
-export const Place = Schema.Struct({ databaseUrl: Schema.String, directory: Schema.String })
+export const Place = Schema.Struct({
+  databaseUrl: Schema.String,
+  directory: Schema.String,
+  /** After how many seconds of silence an owner loses its sagas; 20 where none is given. */
+  lease: Schema.optionalKey(Schema.Int)
+})
 export type Place = typeof Place.Type
 
 /** What a process is to do there: with one model, or with what others have left. */
@@ -49,7 +54,7 @@ type Point = Watch["point"]
 const around = (point: Point, name: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.andThen(point(`before ${name}`), Effect.tap(effect, () => point(`after ${name}`)))
 
-const journal = ({ joined, point }: Watch) =>
+const journal = ({ joined, point }: Watch, { lease = 20 }: Place) =>
   Layer.effect(
     Journal,
     Effect.map(Journal, (journal) =>
@@ -61,7 +66,7 @@ const journal = ({ joined, point }: Watch) =>
         transact: (effect, write) =>
           around(point, "a transaction")(journal.transact(Effect.tap(effect, () => point("in a transaction")), write))
       }))
-  ).pipe(Layer.provide(JournalPg.layer({ lease: "20 seconds" })))
+  ).pipe(Layer.provide(JournalPg.layer({ lease: Duration.seconds(lease) })))
 
 const repository = (point: Point) =>
   Layer.effect(
@@ -107,7 +112,7 @@ export const nodeLayer = Layer.merge(NodeServices.layer, NodeCrypto.layerSecureR
 
 /** The program's own layers, with nothing around them but the points; no HTTP, no pipeline, no models that run. */
 export const layer = (
-  { databaseUrl, directory }: Place,
+  place: Place,
   watch: Watch = { point: () => Effect.void, joined: Latch.makeUnsafe() }
 ) =>
   Models.layer.pipe(
@@ -118,9 +123,9 @@ export const layer = (
     )),
     Layer.provideMerge(Layer.mergeAll(
       ModelEventsOutbox.layer.pipe(Layer.provide(OutboxPg.layer())),
-      journal(watch),
+      journal(watch, place),
       repository(watch.point),
-      storage(watch.point, directory),
+      storage(watch.point, place.directory),
       loading(watch.point),
       ModelChangesPg.layer,
       TransactionPg.layer,
@@ -129,7 +134,7 @@ export const layer = (
     Layer.provideMerge(Notifications.layer),
     Layer.provideMerge(Migrations.layer),
     Layer.provideMerge(DatabaseClient.layer({
-      url: Redacted.make(databaseUrl),
+      url: Redacted.make(place.databaseUrl),
       maxConnections: 8,
       answerWithin: "30 seconds",
       connectionWithin: "30 seconds"

@@ -1,5 +1,5 @@
 /** Starts `victim.ts`, and tells how it ended. */
-import { Effect } from "effect"
+import { Deferred, Effect, Schedule } from "effect"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import type { Errand } from "./Platform.ts"
@@ -16,24 +16,49 @@ export interface Ended {
   readonly output: string
 }
 
-/** Runs one to its end; `at` is the point at which it ends itself, counted from 1, or 0 for none. */
-export const run = (errand: Errand, at: number) =>
-  Effect.callback<Ended>((resume) => {
+type How = "SIGKILL" | "SIGSTOP"
+
+/** Starts one; `at` is the point at which it sends itself the signal, counted from 1, or 0 for none. */
+export const start = Effect.fnUntraced(function*(errand: Errand, at: number, how: How) {
+  const ended = yield* Deferred.make<Ended>()
+  let output = ""
+  const points = () => [...output.matchAll(/^point [0-9]+ (.*)$/gm)].map(([, name]) => name ?? "")
+  const open = Effect.sync(() => {
     const child = spawn(node, [program, JSON.stringify(errand)], {
       env: {
         PATH: process.env["PATH"],
         FAULT_AT: String(at),
+        FAULT_HOW: how,
         // Compiled once for all of them.
         NODE_COMPILE_CACHE: fileURLToPath(new URL("node_modules/.cache/node", root))
       },
       stdio: ["ignore", "pipe", "pipe"]
     })
-    let output = ""
     child.stdout.on("data", (chunk: Buffer) => output += chunk.toString())
     child.stderr.on("data", (chunk: Buffer) => output += chunk.toString())
-    child.on("close", (code, signal) => {
-      const points = [...output.matchAll(/^point [0-9]+ (.*)$/gm)].map(([, name]) => name ?? "")
-      resume(Effect.succeed({ code, signal, points, output }))
-    })
-    return Effect.sync(() => child.kill("SIGKILL"))
+    child.on(
+      "close",
+      (code, signal) => Deferred.doneUnsafe(ended, Effect.succeed({ code, signal, points: points(), output }))
+    )
+    return child
   })
+  const child = yield* Effect.acquireRelease(open, (child) =>
+    Effect.suspend(() => {
+      child.kill("SIGKILL")
+      return Deferred.await(ended)
+    }))
+  return {
+    ended: Deferred.await(ended),
+    /** Waits until it has come by so many points. */
+    reached: (count: number) =>
+      Effect.sync(points).pipe(
+        Effect.repeat({ until: (names) => names.length >= count, schedule: Schedule.spaced("50 millis") }),
+        Effect.timeout("60 seconds")
+      ),
+    signal: (name: NodeJS.Signals) => Effect.sync(() => child.kill(name))
+  }
+})
+
+/** Runs one to its end, which it brings about itself at the point `at`. */
+export const run = (errand: Errand, at: number) =>
+  Effect.scoped(Effect.flatMap(start(errand, at, "SIGKILL"), ({ ended }) => ended))

@@ -1,7 +1,7 @@
 /**
  * Creates a model, deletes one, or goes on with what others have left, and ends itself at a point on the way.
  *
- * Usage: victim.ts <Errand as JSON>; with FAULT_AT=n it kills itself at the n-th point. It says `point n name` at each.
+ * Usage: victim.ts <Errand as JSON>; with FAULT_AT=n it sends itself FAULT_HOW (SIGKILL) at the n-th point. It says `point n name` at each.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Config, Console, Effect, Latch, Logger, Schema, Stream } from "effect"
@@ -13,6 +13,9 @@ const [json = ""] = process.argv.slice(2)
 
 const points = Effect.gen(function*() {
   const at = yield* Config.withDefault(Config.Int("FAULT_AT"), 0)
+  const how = yield* Config.withDefault(Config.Literals(["SIGKILL", "SIGSTOP"], "FAULT_HOW"), "SIGKILL")
+  // Who is woken goes on; the signal is there before this returns, or soon after.
+  const afterwards = how === "SIGSTOP" ? Effect.sleep("100 millis") : Effect.never
   let count = 0
   const point: Platform.Watch["point"] = (name) =>
     Effect.suspend(() => {
@@ -20,9 +23,7 @@ const points = Effect.gen(function*() {
       // What is said before the end has to be out: the end takes nothing with it.
       return Effect.andThen(
         Console.log(`point ${count} ${name}`),
-        count === at
-          ? Effect.andThen(Effect.sync(() => process.kill(process.pid, "SIGKILL")), Effect.never)
-          : Effect.void
+        count === at ? Effect.andThen(Effect.sync(() => process.kill(process.pid, how)), afterwards) : Effect.void
       )
     })
   return point
