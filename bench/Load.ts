@@ -13,21 +13,22 @@ export interface Load {
   readonly failed: number
 }
 
-/** Inference requests over this many connections, for a number of seconds or requests. */
-export const infer = (
-  url: string,
-  key: string,
+type Amount = { readonly seconds: number } | { readonly requests: number }
+
+/** The same request over this many connections, for a number of seconds or requests. */
+export const load = (
+  request: Pick<autocannon.Request, "method" | "body"> & {
+    readonly url: string
+    readonly headers: Readonly<Record<string, string>>
+  },
   connections: number,
-  amount: { readonly seconds: number } | { readonly requests: number }
+  amount: Amount
 ): Effect.Effect<Load> =>
   Effect.map(
     Effect.promise(() =>
       autocannon({
-        url: `${url}/v2/models/iris-logreg/infer`,
-        method: "POST",
+        ...request,
         connections,
-        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-        body,
         ...("seconds" in amount ? { duration: amount.seconds } : { amount: amount.requests })
       })
     ),
@@ -36,4 +37,25 @@ export const infer = (
       p99: latency.p99,
       failed: non2xx + errors
     })
+  )
+
+/** Inference requests; who may make them is told by the key, or by headers of another kind. */
+export const infer = (
+  url: string,
+  credentials: string | Readonly<Record<string, string>>,
+  connections: number,
+  amount: Amount
+): Effect.Effect<Load> =>
+  load(
+    {
+      url: `${url}/v2/models/iris-logreg/infer`,
+      method: "POST",
+      headers: {
+        ...(typeof credentials === "string" ? { authorization: `Bearer ${credentials}` } : credentials),
+        "content-type": "application/json"
+      },
+      body
+    },
+    connections,
+    amount
   )

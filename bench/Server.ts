@@ -23,14 +23,16 @@ const startFlags = (): ReadonlyArray<string> => {
 const startProcess = Effect.fnUntraced(function*(
   args: ReadonlyArray<string>,
   env: Readonly<Record<string, string>>,
-  silent?: string
+  silent?: string,
+  command: readonly [program: string, ...args: ReadonlyArray<string>] = ["sh", join(root, "scripts/node")]
 ) {
   const exited = yield* Deferred.make<void>()
   const started = performance.now()
   let output = ""
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn("sh", [join(root, "scripts/node"), ...args], {
+      const [program, ...first] = command
+      const child = spawn(program, [...first, ...args], {
         env: { ...process.env, ...env },
         stdio: ["ignore", "pipe", "inherit"]
       })
@@ -69,6 +71,21 @@ export const startMaas = (directory: string, key: string, { env, flags = [], por
     MAAS_LIMIT_WRITES: "off",
     ...env
   }, port === undefined ? undefined : `http://127.0.0.1:${port}`)
+
+/** One role of the platform as a process of its own. */
+export const startRole = (role: string, env: Readonly<Record<string, string>>) =>
+  startProcess([...startFlags(), join(root, "src/main.ts"), "serve", "--role", role], {
+    PORT: "0",
+    LOG_FORMAT: "json",
+    MAAS_LIMIT_MODELS_READ: "off",
+    MAAS_LIMIT_INFERENCE: "off",
+    MAAS_LIMIT_WRITES: "off",
+    ...env
+  })
+
+/** The same read in Python: see `peers/models_api.py`. */
+export const startFastApi = (python: string, env: Readonly<Record<string, string>>) =>
+  startProcess([join(root, "bench/peers/models_api.py")], env, undefined, [python])
 
 export const startBare = startProcess([join(root, "bench/BareServer.ts")], {})
 

@@ -5,9 +5,6 @@ import { Command, Flag } from "effect/cli"
 import * as KeysCommands from "./layers/cli/KeysCommands.ts"
 import * as SagasCommands from "./layers/cli/SagasCommands.ts"
 import * as SecureRandomNode from "./layers/crypto/SecureRandomNode.ts"
-import * as Keys from "./layers/roles/Keys.ts"
-import * as Migrate from "./layers/roles/Migrate.ts"
-import * as Sagas from "./layers/roles/Sagas.ts"
 import * as Serve from "./layers/roles/Serve.ts"
 import { describe, roles, Settings } from "./layers/settings/Settings.ts"
 import type { Role } from "./layers/settings/Settings.ts"
@@ -50,7 +47,7 @@ const serve = Command.make(
 const migrate = Command.make(
   "migrate",
   {},
-  () => Effect.provide(Effect.scoped(Effect.asVoid(Layer.build(Migrate.layer))), program())
+  () => Effect.provide(Serve.migrate, program())
 ).pipe(
   Command.withDescription("Bring the database's tables up to date and exit")
 )
@@ -66,9 +63,9 @@ const config = Command.make(
   Command.withDescription("Check the configuration and show every setting")
 )
 
-const keys = Command.provide(KeysCommands.make(Keys.layer), program())
+const keys = Command.provide(KeysCommands.make(Serve.keys), program())
 
-const sagas = Command.provide(SagasCommands.make(Sagas.journal), program())
+const sagas = Command.provide(SagasCommands.make(Serve.sagas), program())
 
 const maas = Command.make("maas").pipe(
   Command.withDescription("Upload an ONNX model; it is validated, optimised and deployed, and answers over HTTP"),

@@ -1,14 +1,11 @@
 /** The handlers of the API by what they need: the registry's have a database, the runtime's have models. */
 import { Layer } from "effect"
-import * as CircuitsHandlers from "./CircuitsHandlers.ts"
 import * as DeadLettersHandlers from "./DeadLettersHandlers.ts"
 import * as EventsHandlers from "./EventsHandlers.ts"
 import * as InferenceHandlers from "./InferenceHandlers.ts"
 import * as KeysHandlers from "./KeysHandlers.ts"
-import * as LimitsHandlers from "./LimitsHandlers.ts"
 import * as ModelsHandlers from "./ModelsHandlers.ts"
 import * as OpenInferenceHandlers from "./OpenInferenceHandlers.ts"
-import * as OperationsHandlers from "./OperationsHandlers.ts"
 import * as SagasHandlers from "./SagasHandlers.ts"
 import * as TasksHandlers from "./TasksHandlers.ts"
 import * as VersionsHandlers from "./VersionsHandlers.ts"
@@ -25,11 +22,3 @@ export const registry = Layer.mergeAll(
 )
 
 export const runtime = Layer.mergeAll(InferenceHandlers.layer, TasksHandlers.layer, OpenInferenceHandlers.layer)
-
-export const circuits = CircuitsHandlers.layer
-
-/** What every process tells of itself. */
-export const operations = OperationsHandlers.layer
-
-/** What everybody may ask of the process that he calls. */
-export const own = Layer.mergeAll(circuits, LimitsHandlers.layer, operations, OperationsHandlers.openInferenceServer)

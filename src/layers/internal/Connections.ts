@@ -4,7 +4,7 @@
  */
 import { Pool } from "@effect/platform-node/Undici"
 import type { Dispatcher } from "@effect/platform-node/Undici"
-import { Clock, Data, Duration, Effect } from "effect"
+import { Clock, Data, Duration, Effect, Latch } from "effect"
 import type { Scope } from "effect"
 import type { IncomingHttpHeaders } from "node:http"
 import { Readable } from "node:stream"
@@ -117,6 +117,7 @@ export const make = Effect.fnUntraced(
       (pool) => Effect.promise(() => pool.destroy())
     )
     const waiting = new Set<Call>()
+    const busy = Latch.makeUnsafe()
 
     const send = <A>(
       { method, path, headers, body, patience }: WireRequest,
@@ -132,6 +133,7 @@ export const make = Effect.fnUntraced(
           end: (reason) => abort.abort(new Ended({ reason }))
         }
         waiting.add(call)
+        busy.openUnsafe()
         const timeLeft = Deadline.toHeader(attemptMillis(left))
         pool.request({
           method,
@@ -154,12 +156,14 @@ export const make = Effect.fnUntraced(
         return Effect.sync(() => abort.abort())
       })
 
-    const endLate = Effect.sync(() => {
-      if (waiting.size === 0) return
+    const endLate = Effect.gen(function*() {
+      if (waiting.size === 0) busy.closeUnsafe()
+      yield* busy.await
+      yield* Effect.sleep(lookEveryMillis)
       const moment = now()
       for (const { until, end } of waiting) if (until <= moment) end("late")
     })
-    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(lookEveryMillis), endLate)))
+    yield* Effect.forkScoped(Effect.forever(endLate))
 
     return {
       request: (request, read) => Effect.flatMap(Deadline.remainingMillis, (left) => send(request, read, left)),

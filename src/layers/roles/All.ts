@@ -18,6 +18,7 @@ import { VersionMoves } from "../../services/VersionMoves.ts"
 import * as KeyDigestNode from "../crypto/KeyDigestNode.ts"
 import * as Handlers from "../http/Handlers.ts"
 import * as HttpServer from "../http/HttpServer.ts"
+import * as OwnHandlers from "../http/OwnHandlers.ts"
 import * as PublicApi from "../http/PublicApi.ts"
 import * as ModelRuntimeOnnx from "../onnx/ModelRuntimeOnnx.ts"
 import * as ReadinessPg from "../postgres/ReadinessPg.ts"
@@ -63,7 +64,7 @@ const background = Layer.mergeAll(
   PlatformMetrics.messaging
 )
 
-const handlers = Layer.mergeAll(Handlers.registry, Handlers.runtime, Handlers.own)
+const handlers = Layer.mergeAll(Handlers.registry, Handlers.runtime, OwnHandlers.all)
 
 const server = HttpServer.layer(HttpRouter.toHttpEffect(Layer.provide(PublicApi.routes, handlers))).pipe(
   Layer.provide(PublicApi.before)

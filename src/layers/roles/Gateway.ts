@@ -2,8 +2,8 @@ import { Layer } from "effect"
 import { HttpRouter } from "effect/http"
 import { Authenticator } from "../../services/Authenticator.ts"
 import * as KeyDigestNode from "../crypto/KeyDigestNode.ts"
-import * as Handlers from "../http/Handlers.ts"
 import * as HttpServer from "../http/HttpServer.ts"
+import * as OwnHandlers from "../http/OwnHandlers.ts"
 import * as PublicApi from "../http/PublicApi.ts"
 import * as ApiKeyLookupHttp from "../internal/ApiKeyLookupHttp.ts"
 import * as IdempotencyMemory from "../internal/IdempotencyMemory.ts"
@@ -16,7 +16,7 @@ import { Prometheus } from "../telemetry/Prometheus.ts"
 import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import * as Protection from "./Protection.ts"
 
-const handlers = Layer.mergeAll(RegistryForwarding.layer, RuntimeForwarding.layer, Handlers.own)
+const handlers = Layer.mergeAll(RegistryForwarding.layer, RuntimeForwarding.layer, OwnHandlers.all)
 
 const server = HttpServer.layer(HttpRouter.toHttpEffect(Layer.provide(PublicApi.routes, handlers))).pipe(
   Layer.provide(PublicApi.before)

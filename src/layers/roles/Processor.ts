@@ -11,8 +11,8 @@ import * as ModelEventsConsumer from "../../services/ModelEventsConsumer.ts"
 import * as ModelEventsOutbox from "../../services/ModelEventsOutbox.ts"
 import { Pipeline } from "../../services/Pipeline.ts"
 import { VersionMoves } from "../../services/VersionMoves.ts"
-import * as Handlers from "../http/Handlers.ts"
 import * as HttpServer from "../http/HttpServer.ts"
+import * as OwnHandlers from "../http/OwnHandlers.ts"
 import * as ModelRuntimeHttp from "../internal/ModelRuntimeHttp.ts"
 import * as ReadinessUpstreams from "../internal/ReadinessUpstreams.ts"
 import { RuntimeUpstream } from "../internal/Upstreams.ts"
@@ -47,7 +47,7 @@ const background = Layer.mergeAll(
 )
 
 const server = HttpServer.layer(
-  HttpRouter.toHttpEffect(Layer.provide(HttpApiBuilder.layer(ProcessorApi), Handlers.operations))
+  HttpRouter.toHttpEffect(Layer.provide(HttpApiBuilder.layer(ProcessorApi), OwnHandlers.operations))
 ).pipe(Layer.provide(Internal.before))
 
 const readiness = Layer.provide(

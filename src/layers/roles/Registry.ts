@@ -15,6 +15,7 @@ import { VersionMoves } from "../../services/VersionMoves.ts"
 import * as KeyDigestNode from "../crypto/KeyDigestNode.ts"
 import * as Handlers from "../http/Handlers.ts"
 import * as HttpServer from "../http/HttpServer.ts"
+import * as OwnHandlers from "../http/OwnHandlers.ts"
 import * as KeyLookupHandlers from "../internal/KeyLookupHandlers.ts"
 import * as ModelLoadingHttp from "../internal/ModelLoadingHttp.ts"
 import * as ReadinessUpstreams from "../internal/ReadinessUpstreams.ts"
@@ -47,7 +48,7 @@ const useCases = Layer.mergeAll(
 
 const background = Layer.mergeAll(AdminKey.layer, OutboxRelay.layer(), Housekeeping.layer, PlatformMetrics.messaging)
 
-const handlers = Layer.mergeAll(Handlers.registry, Handlers.operations, KeyLookupHandlers.layer)
+const handlers = Layer.mergeAll(Handlers.registry, OwnHandlers.operations, KeyLookupHandlers.layer)
 
 const routes = Layer.merge(HttpApiBuilder.layer(RegistryApi), HttpApiBuilder.layer(RegistryInternalApi))
 

@@ -8,6 +8,7 @@ import { Inference } from "../../services/Inference.ts"
 import * as Retirement from "../../services/Retirement.ts"
 import * as Handlers from "../http/Handlers.ts"
 import * as HttpServer from "../http/HttpServer.ts"
+import * as OwnHandlers from "../http/OwnHandlers.ts"
 import * as DeploymentsHandlers from "../internal/DeploymentsHandlers.ts"
 import * as ModelRuntimeOnnx from "../onnx/ModelRuntimeOnnx.ts"
 import * as ReadinessPg from "../postgres/ReadinessPg.ts"
@@ -31,8 +32,8 @@ const runtime = ModelRuntimeOnnx.layer.pipe(Layer.provide(Models.runnerLimits), 
 
 const handlers = Layer.mergeAll(
   Handlers.runtime,
-  Handlers.circuits,
-  Handlers.operations,
+  OwnHandlers.circuits,
+  OwnHandlers.operations,
   DeploymentsHandlers.layer
 )
 
