@@ -1,5 +1,5 @@
 /** The platform as four processes on free ports, with a database of its own on the real server. */
-import { Context, Effect, Layer, Redacted } from "effect"
+import { Context, Effect, Layer, Redacted, Scope } from "effect"
 import { join } from "node:path"
 import { freshDatabase } from "./Postgres.ts"
 import { dataDirectory, request, start } from "./Program.ts"
@@ -14,7 +14,7 @@ const compiled = join(import.meta.dirname, "../../node_modules/.cache/node")
 
 export interface Platform extends Readonly<Record<Part, Program>> {
   readonly directory: string
-  /** Starts another process of the part, with what the first was started with; on its port once that has ended. */
+  /** Starts another process of the part, with what the first was started with; it runs as long as the platform. */
   readonly another: (
     part: Part,
     more?: Readonly<Record<string, string>>
@@ -23,6 +23,7 @@ export interface Platform extends Readonly<Record<Part, Program>> {
 
 export const startRoles = Effect.fnUntraced(
   function*(settings: Readonly<Record<string, string>> = {}) {
+    const scope = yield* Effect.scope
     const directory = yield* dataDirectory
     const database = Redacted.value(yield* freshDatabase)
     const common = { ...settings, MAAS_INTERNAL_SECRET: internalSecret, NODE_COMPILE_CACHE: compiled }
@@ -46,7 +47,7 @@ export const startRoles = Effect.fnUntraced(
       processor,
       gateway,
       directory,
-      another: (part, more = {}) => launch(part, { ...environments[part], ...more })
+      another: (part, more = {}) => Scope.provide(launch(part, { ...environments[part], ...more }), scope)
     } satisfies Platform
   }
 )
