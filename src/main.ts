@@ -2,6 +2,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Console, Effect, Exit, Layer, Option, Runtime } from "effect"
 import { Command, Flag } from "effect/cli"
+import * as EventsCommands from "./layers/cli/EventsCommands.ts"
 import * as KeysCommands from "./layers/cli/KeysCommands.ts"
 import * as SagasCommands from "./layers/cli/SagasCommands.ts"
 import * as SecureRandomNode from "./layers/crypto/SecureRandomNode.ts"
@@ -67,9 +68,13 @@ const keys = Command.provide(KeysCommands.make(Serve.keys), program())
 
 const sagas = Command.provide(SagasCommands.make(Serve.sagas), program())
 
+const events = EventsCommands.make(Serve.events)
+const topics = Command.provide(events.topics, program())
+const deadLetters = Command.provide(events.deadLetters, program())
+
 const maas = Command.make("maas").pipe(
   Command.withDescription("Upload an ONNX model; it is validated, optimised and deployed, and answers over HTTP"),
-  Command.withSubcommands([serve, migrate, config, keys, sagas])
+  Command.withSubcommands([serve, migrate, config, keys, sagas, topics, deadLetters])
 )
 
 const platform = Layer.merge(NodeServices.layer, SecureRandomNode.layer)

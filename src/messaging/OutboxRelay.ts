@@ -10,7 +10,7 @@ import type { Withheld } from "./OutboxStore.ts"
 import { exponential } from "./RetryDelays.ts"
 
 export interface OutboxRelayOptions {
-  /** Messages a batch. Default 500. */
+  /** Messages a batch. Default 2,000. */
   readonly maxMessages?: number | undefined
   /** Bytes of payload a batch, so that a backlog of any size fits in memory; always one message. Default 4 MiB. */
   readonly maxBytes?: number | undefined
@@ -30,7 +30,7 @@ const relay = Effect.fnUntraced(function*(options: OutboxRelayOptions) {
   const store = yield* OutboxStore
   const log = yield* EventLog
   const changes = yield* store.changes
-  const { maxBytes = 4 * 1024 * 1024, maxMessages = 500, poll = "5 seconds", withhold = "30 seconds" } = options
+  const { maxBytes = 4 * 1024 * 1024, maxMessages = 2_000, poll = "5 seconds", withhold = "30 seconds" } = options
   const withholdMillis = Duration.toMillis(withhold)
 
   let failures = 0

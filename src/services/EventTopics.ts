@@ -6,11 +6,22 @@ import type { EventLogUnavailable, PartitionLag } from "../messaging/EventLog.ts
 import { EventLog } from "../messaging/EventLog.ts"
 import { modelEventsTopic } from "./ModelEventsOutbox.ts"
 import { inferenceTasksTopic } from "./TaskEvents.ts"
+import { webhookDeliveriesTopic } from "./WebhookDeliveries.ts"
 
-export const eventTopics: ReadonlyArray<string> = [inferenceTasksTopic, modelEventsTopic]
+export const eventTopics: ReadonlyArray<string> = [
+  inferenceTasksTopic,
+  modelEventsTopic,
+  webhookDeliveriesTopic
+]
 
 /** The groups, the recorder of dead letters among them. */
-export const consumerGroups: ReadonlyArray<string> = ["pipeline", "tasks", recorderGroup]
+export const consumerGroups: ReadonlyArray<string> = [
+  "pipeline",
+  "tasks",
+  "webhooks",
+  "webhook-deliveries",
+  recorderGroup
+]
 
 export interface TopicState {
   readonly topic: string

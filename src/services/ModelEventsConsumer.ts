@@ -2,10 +2,9 @@ import { Array, Cause, Duration, Effect, Layer, Schedule } from "effect"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import { ModelEvent } from "../domain/model/ModelEvents.ts"
 import * as Consumer from "../messaging/Consumer.ts"
-import type { LogRecord } from "../messaging/EventLog.ts"
 import { EventLog } from "../messaging/EventLog.ts"
-import type { MessageRefused } from "../messaging/Handling.ts"
-import { decodeJson, HandlingFailed } from "../messaging/Handling.ts"
+import * as EventSchema from "../messaging/EventSchema.ts"
+import { HandlingFailed } from "../messaging/Handling.ts"
 import { keepTrying } from "../messaging/KeepTrying.ts"
 import { ArtifactSweep } from "./ArtifactSweep.ts"
 import { modelEventsTopic } from "./ModelEventsOutbox.ts"
@@ -21,7 +20,13 @@ const concurrency = 8
 /** What fails here is a server that is away; half an hour of trying outlasts a restart of any. */
 const retryDelays = [1, 2, 5, 10, 30, ...Array.makeBy(30, () => 60)].map((seconds) => Duration.seconds(seconds))
 
-const decode: (record: LogRecord) => Effect.Effect<ModelEvent, MessageRefused> = decodeJson(ModelEvent)
+const known = EventSchema.first(ModelEvent)
+
+/** What a newer program publishes besides is nothing that this one has work for. */
+const decode = EventSchema.decoder(
+  Object.fromEntries(ModelEvent.members.map(({ fields }) => [fields.type.literal, known])),
+  { unknownTypes: "skip" }
+)
 
 const retryable = ({ dependency, message }: DependencyUnavailable) =>
   new HandlingFailed({ code: `${dependency}_unavailable`, message })

@@ -24,3 +24,6 @@ export const keys = Layer.unwrap(Effect.map(Effect.promise(() => import("./Keys.
 
 /** The journal of its sagas, for the same. */
 export const sagas = Layer.unwrap(Effect.map(Effect.promise(() => import("./Sagas.ts")), ({ journal }) => journal))
+
+/** The event log and the dead letters, for the same. */
+export const events = Layer.unwrap(Effect.map(Effect.promise(() => import("./Events.ts")), ({ layer }) => layer))
