@@ -53,6 +53,8 @@ export const start = Effect.fnUntraced(function*(servers: Servers, directory: st
     }),
     OTEL_TRACES_SAMPLER: "parentbased_always_on",
     OTEL_BSP_SCHEDULE_DELAY: "500",
+    // Jaeger takes no logs
+    OTEL_LOGS_EXPORTER: "none",
     ...given("OTEL_EXPORTER_OTLP_ENDPOINT", servers.collector),
     ...given("REDIS_URL", servers.redisUrl)
   }
