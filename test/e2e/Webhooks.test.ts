@@ -8,7 +8,7 @@ import type { Received } from "../support/WebhookReceiver.ts"
 import { receiver, untilReceived } from "../support/WebhookReceiver.ts"
 
 const settings = {
-  MAAS_INFERENCE_TIMEOUT: "2 seconds",
+  MAAS_INFERENCE_TIMEOUT: "8 seconds",
   MAAS_WEBHOOK_ALLOW_PRIVATE: "true",
   MAAS_WEBHOOK_RETRIES: "100 millis, 300 millis, 900 millis"
 }
