@@ -11,6 +11,11 @@ import { inferenceTasksPartitions, taskRetryDelays } from "./TasksConsumer.ts"
 import { WebhookDeliveries, webhookDeliveriesTopic } from "./WebhookDeliveries.ts"
 import { WebhookRepository } from "./WebhookRepository.ts"
 
+/** Makes deliveries of what happens to tasks. */
+export const webhooksGroup = "webhooks"
+/** Delivers them. */
+export const deliveriesGroup = "webhook-deliveries"
+
 const partitions = 8
 /** Receivers that are slow hold a place each for as long as they may take to answer. */
 const concurrency = 32
@@ -51,7 +56,7 @@ export const layer = ({ retryDelays }: { readonly retryDelays: ReadonlyArray<Dur
     ]).pipe(keepTrying("Webhooks wait for the event log"))
 
     yield* supervised({
-      group: "webhooks",
+      group: webhooksGroup,
       topics: [inferenceTasksTopic],
       from: "earliest",
       decode: decodeJson(TaskEvent),
@@ -59,7 +64,7 @@ export const layer = ({ retryDelays }: { readonly retryDelays: ReadonlyArray<Dur
       retryDelays: taskRetryDelays
     })
     yield* supervised({
-      group: "webhook-deliveries",
+      group: deliveriesGroup,
       topics: [webhookDeliveriesTopic],
       from: "earliest",
       decode: decodeJson(DeliveryEvent),

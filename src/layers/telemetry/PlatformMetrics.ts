@@ -4,11 +4,12 @@ import { EventLog } from "../../messaging/EventLog.ts"
 import { OutboxStore } from "../../messaging/OutboxStore.ts"
 import { pipelineGroup } from "../../services/ModelEventsConsumer.ts"
 import { tasksGroup } from "../../services/TasksConsumer.ts"
+import { deliveriesGroup, webhooksGroup } from "../../services/WebhooksConsumer.ts"
 import { RunnerFigures } from "../onnx/RunnerFigures.ts"
 import { Prometheus } from "./Prometheus.ts"
 
 const refreshEvery = "10 seconds"
-const groups = [pipelineGroup, tasksGroup]
+const groups = [pipelineGroup, tasksGroup, webhooksGroup, deliveriesGroup]
 
 /** The figures of runners. */
 export const runners = Layer.effectDiscard(Effect.gen(function*() {
