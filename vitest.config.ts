@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config"
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    // Most tests wait for servers and processes, so more files than cores go side by side
+    maxWorkers: 3,
     globalSetup: ["test/support/postgres.globalSetup.ts", "test/support/kafka.globalSetup.ts"]
   }
 })
