@@ -4,9 +4,12 @@ import { recorderGroup } from "../messaging/DeadLetterRecorder.ts"
 import { DeadLetters } from "../messaging/DeadLetters.ts"
 import type { EventLogUnavailable, PartitionLag } from "../messaging/EventLog.ts"
 import { EventLog } from "../messaging/EventLog.ts"
+import { pipelineGroup } from "./ModelEventsConsumer.ts"
 import { modelEventsTopic } from "./ModelEventsOutbox.ts"
 import { inferenceTasksTopic } from "./TaskEvents.ts"
+import { tasksGroup } from "./TasksConsumer.ts"
 import { webhookDeliveriesTopic } from "./WebhookDeliveries.ts"
+import { deliveriesGroup, webhooksGroup } from "./WebhooksConsumer.ts"
 
 export const eventTopics: ReadonlyArray<string> = [
   inferenceTasksTopic,
@@ -16,10 +19,10 @@ export const eventTopics: ReadonlyArray<string> = [
 
 /** The groups, the recorder of dead letters among them. */
 export const consumerGroups: ReadonlyArray<string> = [
-  "pipeline",
-  "tasks",
-  "webhooks",
-  "webhook-deliveries",
+  pipelineGroup,
+  tasksGroup,
+  webhooksGroup,
+  deliveriesGroup,
   recorderGroup
 ]
 

@@ -2,14 +2,11 @@ import { Duration, Effect, Layer } from "effect"
 import { Counter, Gauge } from "prom-client"
 import { EventLog } from "../../messaging/EventLog.ts"
 import { OutboxStore } from "../../messaging/OutboxStore.ts"
-import { pipelineGroup } from "../../services/ModelEventsConsumer.ts"
-import { tasksGroup } from "../../services/TasksConsumer.ts"
-import { deliveriesGroup, webhooksGroup } from "../../services/WebhooksConsumer.ts"
+import { consumerGroups } from "../../services/EventTopics.ts"
 import { RunnerFigures } from "../onnx/RunnerFigures.ts"
 import { Prometheus } from "./Prometheus.ts"
 
 const refreshEvery = "10 seconds"
-const groups = [pipelineGroup, tasksGroup, webhooksGroup, deliveriesGroup]
 
 /** The figures of runners. */
 export const runners = Layer.effectDiscard(Effect.gen(function*() {
@@ -85,7 +82,7 @@ export const messaging = Layer.effectDiscard(Effect.gen(function*() {
     const { count, oldestAge } = yield* outbox.backlog
     backlog.set(count)
     age.set(Duration.toSeconds(oldestAge))
-    for (const group of groups) {
+    for (const group of consumerGroups) {
       const byTopic = Map.groupBy(yield* log.lag(group), ({ topic }) => topic)
       for (const [topic, all] of byTopic) {
         lag.set({ group, topic }, all.reduce((sum, partition) => sum + partition.lag, 0))
