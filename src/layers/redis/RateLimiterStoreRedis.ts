@@ -1,8 +1,8 @@
 /**
  * Limits counted in Redis, for all replicas together, on the server's clock.
  *
- * - What is asked in one turn of the event loop goes as one `EVALSHA`, one round trip, however many policies and callers
- *   there are. A script runs to its end before Redis does anything else, so decisions are as if made one by one.
+ * - What is asked in one turn of the event loop goes as one `EVALSHA`, one round trip, for up to 32 calls, however many
+ *   policies they have. A script runs to its end before Redis does anything else, so decisions are as if made one by one.
  * - Every key carries the same hash tag, so that a call may combine any policies in Redis Cluster too: all of a store's
  *   keys then live in one slot. A server decides far more than 100,000 limits a second; who needs more gives further
  *   stores prefixes of their own.

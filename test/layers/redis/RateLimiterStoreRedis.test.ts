@@ -25,15 +25,15 @@ describeWithRedis("the store of rate limits in Redis", () => {
     Effect.gen(function*() {
       const server = yield* start()
       const { store } = yield* open(server.url)
-      const policy = policyOf({ limit: 20, algorithm: "fixed-window", window: "1 day" })
+      const policy = policyOf({ limit: 10, algorithm: "fixed-window", window: "1 day" })
       const take = (key: string) => store.take([{ policy, key, cost: one }])
       // The first one brings the script
       yield* take("first")
       yield* server.tell("CONFIG RESETSTAT")
-      const outcomes = yield* Effect.forEach(Array.from({ length: 60 }), (_, index) => take(`${index % 2}`), {
+      const outcomes = yield* Effect.forEach(Array.from({ length: 30 }), (_, index) => take(`${index % 2}`), {
         concurrency: "unbounded"
       })
-      assert.strictEqual(outcomes.filter(({ _tag }) => _tag === "Taken").length, 40)
+      assert.strictEqual(outcomes.filter(({ _tag }) => _tag === "Taken").length, 20)
       assert.match(yield* server.tell("INFO commandstats"), /cmdstat_evalsha:calls=1,/)
     }).pipe(Effect.scoped))
 
