@@ -5,6 +5,9 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // Most tests wait for servers and processes, so more files than cores go side by side
     maxWorkers: 3,
+    // Ends what hangs; says nothing of speed, which the machine has a part in
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     globalSetup: ["test/support/postgres.globalSetup.ts", "test/support/kafka.globalSetup.ts"]
   }
 })

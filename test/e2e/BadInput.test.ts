@@ -218,7 +218,7 @@ const Subject = Layer.effectDiscard(Effect.gen(function*() {
 const count = Effect.map(call("GET", `${models}?limit=100`), ({ text }) => text.split("\"latestVersion\"").length - 1)
 
 describe("a wrong request", () => {
-  layer(Subject, { excludeTestServices: true, timeout: "60 seconds" })((it) => {
+  layer(Subject, { excludeTestServices: true, timeout: "2 minutes" })((it) => {
     it.effect.each(cases)(
       "%s: %s %s is refused, with each mistake's place, and nothing is stored",
       ([, method, path, options, status, paths]) =>

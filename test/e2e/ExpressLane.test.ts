@@ -43,7 +43,7 @@ const deployed = Layer.effectDiscard(Effect.gen(function*() {
   yield* deploy(program, "iris", yield* fixture("good/iris-logreg.onnx"))
 })).pipe(Layer.provideMerge(Running.layer))
 
-layer(deployed, { excludeTestServices: true, timeout: "60 seconds" })("the express lane and the general way", (it) => {
+layer(deployed, { excludeTestServices: true, timeout: "2 minutes" })("the express lane and the general way", (it) => {
   it.effect.each(cases)("answer %s alike", ([, path, options, status]) =>
     Effect.gen(function*() {
       const asked = { ...options, headers: { "x-request-id": "mine", ...options.headers } }

@@ -49,7 +49,7 @@ const filesIn = (directory: string) =>
     : []
 
 describe("a model's life over HTTP", () => {
-  layer(Subject, { excludeTestServices: true, timeout: "60 seconds" })((it) => {
+  layer(Subject, { excludeTestServices: true, timeout: "2 minutes" })((it) => {
     it.effect("delete leaves no file and no process: of a version, of a model", () =>
       Effect.gen(function*() {
         const program = yield* Running
@@ -136,7 +136,7 @@ describe("a model's life over HTTP", () => {
         const listed = yield* call("GET", `${models}/named/versions`)
         const { items } = yield* Schema.decodeUnknownEffect(Page(Version))(listed.json)
         assert.deepStrictEqual(items, [{ version: 1, status: "ready" }])
-      }), 30_000)
+      }), 120_000)
 
     it.effect("If-Match lets only the one through who saw the last change", () =>
       Effect.gen(function*() {

@@ -71,7 +71,7 @@ const Problem = Schema.Struct({
   traceId: Schema.String
 })
 
-layer(Limited.layer, { excludeTestServices: true, timeout: "60 seconds" })("limits", (it) => {
+layer(Limited.layer, { excludeTestServices: true, timeout: "2 minutes" })("limits", (it) => {
   it.effect(
     "reads of models: of 120 in a minute from an address exactly 100 pass, and the others are told when",
     () =>

@@ -48,7 +48,7 @@ const circuit = (model: string, action = "") =>
 
 const codeOf = (json: unknown) => Effect.map(Schema.decodeUnknownEffect(Problem)(json), ({ code }) => code)
 
-layer(Guarded, { excludeTestServices: true, timeout: "60 seconds" })("protection", (it) => {
+layer(Guarded, { excludeTestServices: true, timeout: "2 minutes" })("protection", (it) => {
   it.effect(
     "a model that keeps hanging is left alone, callers are told for how long, and it comes back by itself",
     () =>

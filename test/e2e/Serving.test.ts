@@ -7,7 +7,7 @@ const decodeOutputs = Schema.decodeUnknownEffect(Outputs)
 const Metadata = Schema.Struct({ name: Schema.String, inputs: Schema.Unknown, outputs: Schema.Unknown })
 
 describe("a model that was uploaded", () => {
-  layer(Running.layer, { excludeTestServices: true, timeout: "60 seconds" })((it) => {
+  layer(Running.layer, { excludeTestServices: true, timeout: "2 minutes" })((it) => {
     it.effect.each(goodModels)(
       "%s becomes ready and answers its cases through both endpoints",
       (name) =>

@@ -9,7 +9,7 @@ const failing = (directory: string, environment: Readonly<Record<string, string>
     return { code: yield* Deferred.await(exited), output: output() }
   })
 
-layer(Running.layer, { excludeTestServices: true, timeout: "60 seconds" })("a start beside another program", (it) => {
+layer(Running.layer, { excludeTestServices: true, timeout: "2 minutes" })("a start beside another program", (it) => {
   it.effect("on its port says so, and how to take another", () =>
     Effect.gen(function*() {
       const { port } = new URL((yield* Running).url)

@@ -46,7 +46,7 @@ class Observed extends Context.Service<Observed, {
   )
 }
 
-layer(Observed.layer, { excludeTestServices: true, timeout: "60 seconds" })("the program's traces", (it) => {
+layer(Observed.layer, { excludeTestServices: true, timeout: "2 minutes" })("the program's traces", (it) => {
   it.effect("name a request by its route, and tell what became of it", () =>
     Effect.gen(function*() {
       const { program, receiver } = yield* Observed

@@ -137,7 +137,7 @@ describe("rate limits in a Redis that misbehaves", () => {
       yield* fake.untilReceived(2)
       yield* TestClock.adjust(100)
       assert.strictEqual((yield* Fiber.join(again))._tag, "Denied")
-    }).pipe(Effect.scoped), 30_000)
+    }).pipe(Effect.scoped), 120_000)
 
   it.effect(
     "law 13: answers that come too late are not taken, and those in time are again",

@@ -73,7 +73,7 @@ describe("SIGTERM", () => {
       assert.strictEqual(code, 0, program.output())
       assert.isBelow(Duration.toMillis(took), 5_000)
       yield* eventually(() => alive(started).length === 0)
-    }), 30_000)
+    }), 120_000)
 })
 
 describe("a wrong configuration", () => {
@@ -99,7 +99,7 @@ describe("a wrong configuration", () => {
       assert.strictEqual(code, 78, output())
       for (const name of Object.keys(wrong)) assert.include(output(), name)
       assert.notInclude(output(), "hunter2")
-    }), 20_000)
+    }), 120_000)
 
   it.live("a right one is shown by `maas config`, its secrets hidden", () =>
     Effect.gen(function*() {
@@ -113,5 +113,5 @@ describe("a wrong configuration", () => {
       assert.match(output(), /MAAS_MAX_UPLOAD +1 GiB /)
       assert.match(output(), /MAAS_INFERENCE_TIMEOUT +1m 30s /)
       assert.notInclude(output(), "hunter2")
-    }), 20_000)
+    }), 120_000)
 })

@@ -123,7 +123,7 @@ describe("OutboxRelay", () => {
         assert.isAtMost(Math.max(...batches), 10)
         yield* Fiber.interrupt(relay)
       }),
-    { timeout: 30_000 }
+    { timeout: 120_000 }
   )
 
   it.effect("messages of a topic that does not exist wait for it, and hold up no others", () =>

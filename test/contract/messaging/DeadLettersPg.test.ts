@@ -73,7 +73,7 @@ const scene = Effect.gen(function*() {
   }
 })
 
-layer(adapters, { excludeTestServices: true, timeout: "60 seconds" })("DeadLettersPg", (it) => {
+layer(adapters, { excludeTestServices: true, timeout: "2 minutes" })("DeadLettersPg", (it) => {
   it.effect(
     "law 56: found, shown, replayed with the same id to the group that failed only, and every act recorded",
     () =>

@@ -25,7 +25,7 @@ const quiet = Layer.succeed(References.MinimumLogLevel, "None")
 
 layer(PgMessaging.layer({ eventLog: { lease: "3 seconds" } }).pipe(Layer.provideMerge(quiet)), {
   excludeTestServices: true,
-  timeout: "30 seconds"
+  timeout: "2 minutes"
 })("EventLogPg and its connections", (it) => {
   it.effect(
     "law 57: every connection is lost again and again under load: nothing is lost, order holds",
@@ -86,7 +86,7 @@ layer(
   PgMessaging.layer({
     eventLog: { retain: "1 hour", retainConsumed: "10 minutes", retainEvery: "20 millis" }
   }),
-  { excludeTestServices: true, timeout: "30 seconds" }
+  { excludeTestServices: true, timeout: "2 minutes" }
 )("EventLogPg, retention", (it) => {
   const publish = Effect.fnUntraced(function*(topic: string, ages: ReadonlyArray<string>) {
     const sql = yield* SqlClient.SqlClient

@@ -29,7 +29,7 @@ const Delivery = Schema.Struct({
 
 layer(PgMessaging.layer({ inbox: { remember: "300 millis", forgetEvery: "1 hour" } }), {
   excludeTestServices: true,
-  timeout: "30 seconds"
+  timeout: "2 minutes"
 })("InboxPg", (it) => {
   it.effect.prop(
     "law 54: however often and however many at once, the effect happens once per consumer and event id",
@@ -58,7 +58,7 @@ layer(PgMessaging.layer({ inbox: { remember: "300 millis", forgetEvery: "1 hour"
           assert.strictEqual(first.length, succeeds ? 1 : 0)
         }
       }),
-    { arbitrary: { runs: 30 }, timeout: 30_000 }
+    { arbitrary: { runs: 30 }, timeout: 120_000 }
   )
 
   it.effect("law 54: of two deliveries at once the second waits, and takes over if the first fails", () =>
@@ -102,7 +102,7 @@ layer(PgMessaging.layer({ inbox: { remember: "300 millis", forgetEvery: "1 hour"
 
 layer(PgMessaging.layer({ inbox: { remember: "1 second", forgetEvery: "50 millis" } }), {
   excludeTestServices: true,
-  timeout: "30 seconds"
+  timeout: "2 minutes"
 })("InboxPg, forgetting", (it) => {
   it.effect("ids are forgotten after the set age, and not before", () =>
     Effect.gen(function*() {

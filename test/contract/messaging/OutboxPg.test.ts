@@ -61,7 +61,7 @@ const whenSomebodyWaits = Effect.flatMap(SqlClient.SqlClient, (sql) =>
 
 const fresh = () => PgMessaging.layer({ outbox: { relayTimeout: "1 second" } })
 
-layer(fresh(), { excludeTestServices: true, timeout: "30 seconds" })("OutboxPg", (it) => {
+layer(fresh(), { excludeTestServices: true, timeout: "2 minutes" })("OutboxPg", (it) => {
   it.effect("law 53: what committed is published, what was rolled back never is", () =>
     Effect.gen(function*() {
       const { log, published } = yield* foreignLog
@@ -313,7 +313,7 @@ layer(fresh(), { excludeTestServices: true, timeout: "30 seconds" })("OutboxPg",
     }).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
 })
 
-layer(Layer.fresh(fresh()), { excludeTestServices: true, timeout: "30 seconds" })("OutboxPg and EventLogPg", (it) => {
+layer(Layer.fresh(fresh()), { excludeTestServices: true, timeout: "2 minutes" })("OutboxPg and EventLogPg", (it) => {
   it.effect("law 53: from the outbox to a reader inside one database, each message once", () =>
     Effect.gen(function*() {
       const log = yield* EventLog
@@ -335,7 +335,7 @@ layer(Layer.fresh(fresh()), { excludeTestServices: true, timeout: "30 seconds" }
 })
 
 // A database of its own: backends of the others may report what they did before.
-layer(Layer.fresh(fresh()), { excludeTestServices: true, timeout: "30 seconds" })("Messaging at rest", (it) => {
+layer(Layer.fresh(fresh()), { excludeTestServices: true, timeout: "2 minutes" })("Messaging at rest", (it) => {
   it.effect(
     "without anything to do there is no polling: a few transactions a second at most",
     () =>

@@ -72,7 +72,7 @@ const inTime = Effect.timeoutOrElse({
   orElse: () => Effect.die(new Error("not in time"))
 })
 
-describe.concurrent("members of a group in PostgreSQL", { timeout: 40_000 }, () => {
+describe.concurrent("members of a group in PostgreSQL", { timeout: 120_000 }, () => {
   it.live("one whose process is gone is replaced long before its lease ends, and two never work at once", () =>
     Effect.gen(function*() {
       const { assigned, first, lookAgain, members } = yield* pair("1 hour")

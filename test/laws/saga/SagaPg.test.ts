@@ -31,7 +31,7 @@ const store = Effect.gen(function*() {
 const simulate = Effect.map(store, SagaLaws.simulateOn)
 
 layer(PgSagas.layer({ lease: "1 minute" }).pipe(Layer.provideMerge(quiet)), {
-  timeout: "60 seconds"
+  timeout: "2 minutes"
 })("sagas of any shape, on PostgreSQL", (it) => {
   it.effect(
     "laws 47 to 50: a process dies at each write, and another goes on",

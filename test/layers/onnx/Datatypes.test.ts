@@ -22,7 +22,7 @@ const edges: ReadonlyArray<readonly [name: string, datatype: Datatype, elements:
   ["bytes", "BYTES", ["", "ascii", "žluťoučký 🐎 \ufeff"]]
 ]
 
-layer(layerWith({}), { excludeTestServices: true, timeout: "60 seconds" })("Datatypes", (it) => {
+layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("Datatypes", (it) => {
   it.effect("every datatype comes back as it went in", () =>
     Effect.gen(function*() {
       const runtime = yield* ModelRuntime

@@ -27,7 +27,7 @@ const assertClose = (actual: ReadonlyArray<unknown> | undefined, expected: Reado
   }
 }
 
-layer(layerWith({}), { excludeTestServices: true, timeout: "60 seconds" })("ModelRuntimeOnnx", (it) => {
+layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("ModelRuntimeOnnx", (it) => {
   for (const name of good) {
     it.effect(`${name} answers its cases`, () =>
       Effect.gen(function*() {

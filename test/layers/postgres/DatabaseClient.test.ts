@@ -85,7 +85,7 @@ const poolIs = (wanted: Readonly<Record<string, number>>) =>
       )
   ).pipe(Effect.repeat({ until: (is) => is, schedule: Schedule.spaced("10 millis") }), Effect.timeout("10 seconds"))
 
-describe("DatabaseClient", { timeout: 20_000 }, () => {
+describe("DatabaseClient", { timeout: 120_000 }, () => {
   it.live("shows how much of its pool is in use, and who waits for it", () =>
     withClient(
       Effect.gen(function*() {
