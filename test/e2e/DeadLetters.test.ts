@@ -26,13 +26,18 @@ class Poisoned extends Context.Service<Poisoned, {
       return {
         program,
         poison: (key) =>
-          Effect.orDie(
-            publish([{
+          publish([
+            {
               topic: "model-events",
               key,
               value: new TextEncoder().encode("no event"),
               headers: { "event-id": randomUUID() }
-            }])
+            }
+          ]).pipe(
+            // The program makes its topics after it has begun to listen
+            Effect.retry({ while: ({ _tag }) => _tag === "UnknownTopic", schedule: Schedule.spaced("50 millis") }),
+            Effect.timeout("30 seconds"),
+            Effect.orDie
           )
       }
     })
