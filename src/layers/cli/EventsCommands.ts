@@ -6,6 +6,7 @@ import { DeadLetters, deadLetterStates } from "../../messaging/DeadLetters.ts"
 import type { DeadLetter } from "../../messaging/DeadLetters.ts"
 import type { EventLog } from "../../messaging/EventLog.ts"
 import { topicStates } from "../../services/EventTopics.ts"
+import { toldInOneSentence } from "./ToldInOneSentence.ts"
 
 /** Letters read at once; the list is shown as it is read. */
 const pageSize = 100
@@ -68,18 +69,8 @@ const showOne = Effect.fnUntraced(function*(letterId: string) {
 
 /** The commands, with what gives them the events: it is made when one of them runs. */
 export const make = <E extends { readonly message: string }, R>(layer: Layer.Layer<DeadLetters | EventLog, E, R>) => {
-  /** What went wrong is told as a sentence, and the program ends with 1. */
   const run = <E2 extends { readonly message: string }, R2>(work: Effect.Effect<void, E2, R2>) =>
-    Effect.catch(
-      Effect.scoped(Effect.provide(work, layer)),
-      ({ message }) =>
-        Effect.andThen(
-          Console.error(message),
-          Effect.sync(() => {
-            process.exitCode = 1
-          })
-        )
-    )
+    toldInOneSentence(Effect.scoped(Effect.provide(work, layer)))
 
   const list = Command.make("list", {
     ...filter,

@@ -7,6 +7,7 @@ import { ApiKeyId, ApiKeyName, Scope } from "../../domain/access/ApiKey.ts"
 import { PlanName } from "../../domain/access/RateLimit.ts"
 import { ApiKeys } from "../../services/ApiKeys.ts"
 import { Settings } from "../settings/Settings.ts"
+import { toldInOneSentence } from "./ToldInOneSentence.ts"
 
 /** Keys read at once; the list is shown as it is read. */
 const pageSize = 100
@@ -79,18 +80,8 @@ const revokeOne = Effect.fnUntraced(function*(id: ApiKeyId) {
 
 /** The commands, with what gives them the keys: it is made when one of them runs. */
 export const make = <E extends { readonly message: string }, R>(layer: Layer.Layer<ApiKeys, E, R>) => {
-  /** What went wrong is told as a sentence, and the program ends with 1. */
   const run = <E2 extends { readonly message: string }, R2>(work: Effect.Effect<void, E2, R2>) =>
-    Effect.catch(
-      Effect.scoped(Effect.provide(work, layer)),
-      ({ message }) =>
-        Effect.andThen(
-          Console.error(message),
-          Effect.sync(() => {
-            process.exitCode = 1
-          })
-        )
-    )
+    toldInOneSentence(Effect.scoped(Effect.provide(work, layer)))
 
   const list = Command.make("list", {}, () => run(listAll)).pipe(
     Command.withDescription("Show every key, the newest first: id, state, scopes, plan, name")

@@ -7,6 +7,7 @@ import type { SagaSummary } from "../../saga/Journal.ts"
 import * as Operations from "../../saga/Operations.ts"
 import { isActive, SagaState } from "../../saga/SagaStatus.ts"
 import { detailsOf } from "../http/SagaTimeline.ts"
+import { toldInOneSentence } from "./ToldInOneSentence.ts"
 
 /** Sagas read at once. */
 const pageSize = 100
@@ -81,18 +82,8 @@ const acted = (id: string, what: string) => Console.log(`${what}: 'maas sagas wa
 
 /** The commands, with what gives them the journal: it is made when one of them runs. */
 export const make = <E extends { readonly message: string }, R>(layer: Layer.Layer<Journal, E, R>) => {
-  /** What went wrong is told as a sentence, and the program ends with 1. */
   const run = <E2 extends { readonly message: string }, R2>(work: Effect.Effect<void, E2, R2>) =>
-    Effect.catch(
-      Effect.scoped(Effect.provide(work, layer)),
-      ({ message }) =>
-        Effect.andThen(
-          Console.error(message),
-          Effect.sync(() => {
-            process.exitCode = 1
-          })
-        )
-    )
+    toldInOneSentence(Effect.scoped(Effect.provide(work, layer)))
 
   const id = Argument.String("id").pipe(Argument.withDescription("The saga's id, as the list shows it"))
   const by = Flag.String("by").pipe(
