@@ -104,7 +104,7 @@ describe("the example of docs/sagas.md", () => {
         "book trip-1/back/book-seat",
         "charge trip-1/reserve-money"
       ])
-    }), 60_000)
+    }))
 
   it.live("or gives back what it had", () =>
     Effect.gen(function*() {
@@ -113,7 +113,7 @@ describe("the example of docs/sagas.md", () => {
       assert.deepStrictEqual(sold, new SoldOut({ flight: "B2" }))
       assert.strictEqual(calls.at(-1), "cancel trip-1/reserve-money")
       assert.isTrue(Option.isSome(Option.fromUndefinedOr(calls.find((call) => call.startsWith("release trip-1/out")))))
-    }), 60_000)
+    }))
 
   it("stands in the page as it stands here", () => {
     const here = readFileSync(import.meta.filename, "utf8")

@@ -91,7 +91,7 @@ layer(Poisoned.layer, { excludeTestServices: true, timeout: "90 seconds" })("dea
       assert.deepStrictEqual(details.acts, [])
       const others = yield* Effect.flatMap(call("GET", `${path}?topic=inference-tasks`), read(Page))
       assert.deepStrictEqual(others.items, [])
-    }), 90_000)
+    }))
 
   it.effect(
     "law 56: one that is replayed and fails again is the same letter, with its acts",
@@ -122,7 +122,7 @@ layer(Poisoned.layer, { excludeTestServices: true, timeout: "90 seconds" })("dea
         { act: "discarded", reason: "a test of ours" }
       ])
       assert.strictEqual((yield* call("POST", `${path}/${id}/replay`)).status, 409)
-    }), 90_000)
+    }))
 
   it.effect(
     "wrong input is refused: no reason, an id that is none, one that is unknown, a key without the scope",

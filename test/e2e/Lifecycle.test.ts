@@ -75,7 +75,7 @@ describe("a model's life over HTTP", () => {
         assert.strictEqual((yield* call("POST", "/v2/models/gone/infer", { json: row })).status, 404)
         yield* eventually(() => filesIn(artifacts).length === 0)
         yield* eventually(() => runnersOf(program.process.pid).length <= Math.max(1, spare))
-      }), 60_000)
+      }))
 
     it.effect("its events have ids, and Last-Event-ID resumes after the one that was seen", () =>
       Effect.gen(function*() {
@@ -136,7 +136,7 @@ describe("a model's life over HTTP", () => {
         const listed = yield* call("GET", `${models}/named/versions`)
         const { items } = yield* Schema.decodeUnknownEffect(Page(Version))(listed.json)
         assert.deepStrictEqual(items, [{ version: 1, status: "ready" }])
-      }), 120_000)
+      }))
 
     it.effect("If-Match lets only the one through who saw the last change", () =>
       Effect.gen(function*() {

@@ -236,7 +236,7 @@ layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices
           assert.deepStrictEqual(Object.keys(Object(v2.json)), ["error"])
           assert.strictEqual((yield* call("GET", "/nowhere")).status, 404)
           assert.strictEqual((yield* call("DELETE", models)).status, 405)
-        }), 60_000)
+        }))
 
       it.effect("a key is looked at by the gateway, and one that is revoked there is refused at once", () =>
         Effect.gen(function*() {

@@ -161,7 +161,7 @@ describe("sagas of models over HTTP", () => {
         assert.strictEqual((yield* request(program, "POST", models, { body: yield* form("four") })).status, 403)
         assert.strictEqual((yield* request(program, "DELETE", `${models}/two`)).status, 204)
         assert.strictEqual((yield* request(program, "POST", models, { body: yield* form("four") })).status, 201)
-      }), 60_000)
+      }))
 
     it.effect(
       "operators are told what a saga does not let itself do, and which there is not",

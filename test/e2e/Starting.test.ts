@@ -20,7 +20,7 @@ layer(Running.layer, { excludeTestServices: true, timeout: "2 minutes" })("a sta
         new RegExp(`^127\\.0\\.0\\.1:${port} is in use by another program\\. Stop that program, or .*PORT=`, "m")
       )
       assert.notMatch(output, /^ +at /m)
-    }), 120_000)
+    }))
 
   it.effect("on its data folder says so, with the other's pid", () =>
     Effect.gen(function*() {
@@ -33,7 +33,7 @@ layer(Running.layer, { excludeTestServices: true, timeout: "2 minutes" })("a sta
         new RegExp(`^The database folder .* is in use by another program \\(pid ${first.process.pid}\\)\\.`, "m")
       )
       assert.notMatch(output, /^ +at /m)
-    }), 120_000)
+    }))
 
   it.effect("on an address that is not this machine's says so", () =>
     Effect.gen(function*() {
@@ -41,5 +41,5 @@ layer(Running.layer, { excludeTestServices: true, timeout: "2 minutes" })("a sta
       const { code, output } = yield* failing(yield* dataDirectory, { MAAS_HOST: "192.0.2.1" })
       assert.strictEqual(code, 1, output)
       assert.match(output, /^192\.0\.2\.1 is no address of this machine\. Correct MAAS_HOST\.$/m)
-    }), 120_000)
+    }))
 })

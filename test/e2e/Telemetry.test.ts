@@ -298,7 +298,7 @@ describe("traces", () => {
       // In its own time, which is shorter than what the collector has
       assert.strictEqual(yield* end(program, "SIGTERM"), 0)
       assert.match(program.output(), /of the last traces could not be sent/)
-    }), 60_000)
+    }))
 })
 
 RedisServer.describeWithRedis("traces", () => {
@@ -320,5 +320,5 @@ RedisServer.describeWithRedis("traces", () => {
         "server.address": "127.0.0.1",
         "server.port": String(redis.port)
       }])
-    }), 60_000)
+    }))
 })

@@ -25,4 +25,4 @@ it.live("examples/outbox.ts answers before the folder is there, and makes it", (
     const id = /^accepted (\S+): pending$/m.exec(output)?.[1] ?? assert.fail(output)
     assert.include(output, `done ${id}: active`)
     assert.isTrue(existsSync(join(directory, id)), output)
-  }), 120_000)
+  }))

@@ -65,7 +65,7 @@ describe("a hostile model", () => {
         assert.strictEqual(error.stage, "validate")
         assert.strictEqual(error.code, code, error.message)
         assert.strictEqual((yield* request(program, "GET", `/api/v1/models/${name}/versions/1/artifact`)).status, 404)
-      }), 120_000)
+      }))
 
     it.effect(
       "that hangs on some input answers that call with 504 and the next with 200",
@@ -97,6 +97,6 @@ describe("a hostile model", () => {
         assert.strictEqual(greedy.status, 502, greedy.text)
         const next = yield* infer(program, name, pair(3, 0))
         assert.strictEqual(next.status, 200, next.text)
-      }), 120_000)
+      }))
   })
 })

@@ -36,5 +36,5 @@ export const look = Effect.fnUntraced(function*(program: Program) {
 export const until = (program: Program, state: "isDown" | "isUp") =>
   look(program).pipe(
     Effect.repeat({ until: (seen) => seen[state], schedule: Schedule.spaced("50 millis") }),
-    Effect.timeout("20 seconds")
+    Effect.timeout("60 seconds")
   )

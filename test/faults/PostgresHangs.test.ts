@@ -73,7 +73,7 @@ describe("PostgreSQL hangs while the program runs, and closes no connection", ()
       const version = yield* deploy(program, "another", new Uint8Array(yield* fixture("good/digits-mlp.onnx")))
       assert.strictEqual(version.status, "ready", JSON.stringify(version.error))
       assert.isNull(program.process.exitCode)
-    }), 90_000)
+    }))
 
   it.live(
     "the network swallows everything: 503 in time, an upload from before is finished afterwards, and SIGTERM is obeyed",

@@ -28,7 +28,7 @@ describe("PostgreSQL stops while the program runs", () => {
       const version = yield* deploy(program, "another", new Uint8Array(yield* fixture("good/digits-mlp.onnx")))
       assert.strictEqual(version.status, "ready", JSON.stringify(version.error))
       assert.isNull(program.process.exitCode)
-    }), 60_000)
+    }))
 
   it.live(
     "the way to a server is cut: 503 meanwhile, and an upload from before is finished afterwards",

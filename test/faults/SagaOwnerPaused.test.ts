@@ -32,7 +32,7 @@ const startOwner = Effect.fnUntraced(function*(url: Redacted.Redacted) {
       Stream.scan(() => "", (all, text) => all + text),
       Stream.filter((all) => all.includes(what)),
       Stream.runHead,
-      Effect.timeoutOrElse({ duration: "40 seconds", orElse: () => Effect.die(new Error(`it never said: ${what}`)) })
+      Effect.timeoutOrElse({ duration: "60 seconds", orElse: () => Effect.die(new Error(`it never said: ${what}`)) })
     )
   return { child, pid: child.pid ?? 0, says }
 })
@@ -71,5 +71,5 @@ describe("a process that is stopped past its lease", () => {
       assert.deepStrictEqual([status.state, epoch], ["completed", 2])
       const epochs = history.map((entry) => "epoch" in entry ? entry.epoch : 0)
       assert.deepStrictEqual(epochs, epochs.toSorted((a, b) => a - b))
-    }).pipe(Effect.scoped), 120_000)
+    }).pipe(Effect.scoped))
 })

@@ -105,13 +105,13 @@ describeWithRedis("circuits in Redis", () => {
         const until = (up: number) =>
           isUp.pipe(
             Effect.repeat({ until: (is) => is === up, schedule: Schedule.spaced("10 millis") }),
-            Effect.timeout("20 seconds")
+            Effect.timeout("60 seconds")
           )
         const goesOn = Effect.gen(function*() {
           const before = calls
           yield* Effect.sync(() => calls).pipe(
             Effect.repeat({ until: (now) => now > before + 3, schedule: Schedule.spaced("10 millis") }),
-            Effect.timeout("20 seconds")
+            Effect.timeout("60 seconds")
           )
         })
         yield* until(1)

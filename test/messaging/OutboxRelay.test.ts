@@ -122,8 +122,7 @@ describe("OutboxRelay", () => {
         assert.deepStrictEqual(published, Array.makeBy(count, (n) => `k${n % 3}:id-${n}`))
         assert.isAtMost(Math.max(...batches), 10)
         yield* Fiber.interrupt(relay)
-      }),
-    { timeout: 120_000 }
+      })
   )
 
   it.effect("messages of a topic that does not exist wait for it, and hold up no others", () =>

@@ -13,7 +13,7 @@ const alerts = [...read("ops/prometheus/rules.yaml").matchAll(/- alert: (\w+)/g)
 const passes = (tool: "promtool" | "amtool", args: ReadonlyArray<string>) =>
   Effect.map(run(tool, args), ({ code, output }) => assert.strictEqual(code, 0, output))
 
-describeWith("promtool")("the rules of Prometheus", { timeout: 60_000 }, () => {
+describeWith("promtool")("the rules of Prometheus", () => {
   it.live("are valid, and so are its settings", () =>
     Effect.andThen(
       passes("promtool", ["check", "rules", join(root, "ops/prometheus/rules.yaml")]),
@@ -24,7 +24,7 @@ describeWith("promtool")("the rules of Prometheus", { timeout: 60_000 }, () => {
     passes("promtool", ["test", "rules", join(root, "ops/prometheus/rules.test.yaml")]))
 })
 
-describeWith("amtool")("the routes of Alertmanager", { timeout: 60_000 }, () => {
+describeWith("amtool")("the routes of Alertmanager", () => {
   const file = join(root, "ops/alertmanager/alertmanager.yaml")
   it.live("are valid", () => passes("amtool", ["check-config", file]))
 

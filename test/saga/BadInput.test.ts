@@ -1,5 +1,5 @@
 /** What goes wrong with a saga besides its errors, and what operators do then. All in memory, on virtual time. */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Option, Result, Schedule, Schema } from "effect"
 import { Journal } from "../../src/saga/Journal.ts"
 import * as Saga from "../../src/saga/Saga.ts"
@@ -8,8 +8,6 @@ import { Sagas } from "../../src/saga/Sagas.ts"
 import { started } from "../../src/saga/SagaStatus.ts"
 import * as Step from "../../src/saga/Step.ts"
 import { inMemory, inTime, logged, NoRoom } from "./Fixtures.ts"
-
-vi.setConfig({ testTimeout: 60_000 })
 
 const define = <A, E, R>(saga: Saga.Saga<A, E, R>) =>
   Saga.make("test", { input: Schema.Int }, () => saga[Symbol.iterator]())

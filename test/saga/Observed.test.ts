@@ -1,13 +1,11 @@
 /** What can be seen of sagas from outside: spans, metrics, lines in the log. */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, Metric, Option, References, Scope, Tracer } from "effect"
 import { Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as JournalMemory from "../../src/saga/JournalMemory.ts"
 import * as Saga from "../../src/saga/Saga.ts"
 import { anotherProcess, inTime, logged, NoRoom } from "./Fixtures.ts"
-
-vi.setConfig({ testTimeout: 60_000 })
 
 const journal = JournalMemory.layer({ lease: "3 seconds" })
 

@@ -1,5 +1,5 @@
 /** Versions, deadlines, cancelling, several processes. In memory, on virtual time. */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Result, Schema, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Journal } from "../../src/saga/Journal.ts"
@@ -9,8 +9,6 @@ import { JournalUnavailable, SagaCancelled, SagaDeadlineExceeded } from "../../s
 import { Sagas } from "../../src/saga/Sagas.ts"
 import * as Step from "../../src/saga/Step.ts"
 import { anotherProcess, inMemory, inTime, logged } from "./Fixtures.ts"
-
-vi.setConfig({ testTimeout: 60_000 })
 
 const journal = JournalMemory.layer({ lease: "3 seconds" })
 

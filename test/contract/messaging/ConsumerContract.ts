@@ -1,5 +1,5 @@
 /** What consumers keep on every adapter of `EventLog`, on the live clock. */
-import { assert, layer as shareLayer, vi } from "@effect/vitest"
+import { assert, layer as shareLayer } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer, Random, References } from "effect"
 import * as Consumer from "../../../src/messaging/Consumer.ts"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
@@ -7,8 +7,6 @@ import type { LogRecord, NewRecord } from "../../../src/messaging/EventLog.ts"
 import { HandlingFailed, MessageRefused, MessageSkipped } from "../../../src/messaging/Handling.ts"
 import { partitionOf } from "../../../src/messaging/Partitioner.ts"
 import { eventually } from "./EventLogContract.ts"
-
-vi.setConfig({ testTimeout: 60_000 })
 
 const partitions = 2
 /** Keys of one partition. */

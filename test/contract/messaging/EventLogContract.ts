@@ -1,5 +1,5 @@
 /** What every adapter of `EventLog` keeps. Runs on the live clock, as a real log does not follow a virtual one. */
-import { assert, layer as shareLayer, vi } from "@effect/vitest"
+import { assert, layer as shareLayer } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Queue, Random } from "effect"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
 import type {
@@ -12,7 +12,6 @@ import type {
 import { partitionOf } from "../../../src/messaging/Partitioner.ts"
 
 /** Real servers on a busy machine take their time; each wait of these tests has a deadline of its own. */
-vi.setConfig({ testTimeout: 30_000 })
 
 /** Lets the members of a group appear to have been paused for longer than their lease, without their knowledge. */
 export class Leases extends Context.Service<Leases, {
@@ -51,7 +50,7 @@ export const eventually = <A, E, R>(what: string, probe: Effect.Effect<A, E, R>,
   probe.pipe(
     Effect.delay("10 millis"),
     Effect.repeat({ until: holds }),
-    Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.die(new Error(`not in time: ${what}`)) })
+    Effect.timeoutOrElse({ duration: "60 seconds", orElse: () => Effect.die(new Error(`not in time: ${what}`)) })
   )
 
 interface Delivery {
@@ -89,7 +88,7 @@ const takeDistinct = Effect.fnUntraced(function*(seen: Queue.Dequeue<Delivery>, 
 
 const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.timeoutOrElse(effect, {
-    duration: "20 seconds",
+    duration: "60 seconds",
     orElse: () => Effect.die(new Error("nothing was delivered in time"))
   })
 
@@ -104,7 +103,7 @@ const assertOrderPerKey = (deliveries: ReadonlyArray<Delivery>) => {
 }
 
 export const eventLogContract = <E>(name: string, adapter: Layer.Layer<EventLog | Leases, E>) =>
-  shareLayer(adapter, { excludeTestServices: true, timeout: "30 seconds" })(name, (it) => {
+  shareLayer(adapter, { excludeTestServices: true, timeout: "60 seconds" })(name, (it) => {
     it.effect("gives back what was published, byte by byte, in the key's partition", () =>
       Effect.gen(function*() {
         const log = yield* EventLog

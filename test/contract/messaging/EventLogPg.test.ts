@@ -71,7 +71,7 @@ layer(PgMessaging.layer({ eventLog: { lease: "3 seconds" } }).pipe(Layer.provide
             }
           ),
           {
-            duration: "20 seconds",
+            duration: "60 seconds",
             orElse: () =>
               Effect.die(new Error("not delivered in time"))
           }

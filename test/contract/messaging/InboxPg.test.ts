@@ -58,7 +58,7 @@ layer(PgMessaging.layer({ inbox: { remember: "300 millis", forgetEvery: "1 hour"
           assert.strictEqual(first.length, succeeds ? 1 : 0)
         }
       }),
-    { arbitrary: { runs: 30 }, timeout: 120_000 }
+    { arbitrary: { runs: 30 } }
   )
 
   it.effect("law 54: of two deliveries at once the second waits, and takes over if the first fails", () =>

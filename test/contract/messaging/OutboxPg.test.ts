@@ -44,7 +44,7 @@ const relayTo = (log: EventLog["Service"], options?: OutboxRelay.OutboxRelayOpti
 
 const take = (published: Queue.Dequeue<NewRecord>, n: number) =>
   Effect.timeoutOrElse(Queue.takeN(published, n), {
-    duration: "10 seconds",
+    duration: "60 seconds",
     orElse: () => Effect.die(new Error("not published in time"))
   })
 

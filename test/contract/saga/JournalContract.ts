@@ -99,7 +99,7 @@ export const journalContract = <E>(
     readonly isVirtual: boolean
   }
 ) =>
-  shareLayer(adapter, { excludeTestServices: !options.isVirtual, timeout: "30 seconds" })(name, (it) => {
+  shareLayer(adapter, { excludeTestServices: !options.isVirtual, timeout: "60 seconds" })(name, (it) => {
     it.effect("a new saga is found as it was written", () =>
       Effect.gen(function*() {
         const journal = yield* Journal
@@ -442,7 +442,7 @@ export const journalContract = <E>(
           changes.closeUnsafe()
           yield* Effect.orDie(action)
           yield* Effect.timeoutOrElse(changes.await, {
-            duration: "10 seconds",
+            duration: "60 seconds",
             orElse: () => Effect.die(new Error(`not woken by ${what}`))
           })
         })
@@ -474,7 +474,7 @@ export const journalContract = <E>(
           yield* journal.append(write(id, { entries: [startOf("b")] }))
           yield* journal.append(write(id, { position: 2, status: { ...parkedStatus, state }, isLast: true }))
           yield* Effect.timeoutOrElse(latch.await, {
-            duration: "10 seconds",
+            duration: "60 seconds",
             orElse: () => Effect.die(new Error(`not woken by ${state}`))
           })
           assert.isFalse(yield* isOpen(other))

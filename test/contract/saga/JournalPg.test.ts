@@ -76,7 +76,7 @@ describe("JournalPg", () => {
       assert.deepStrictEqual(yield* counts, [{ effects: 1, rows: 1, entries: 2 }])
     }).pipe(
       Effect.provide(OutboxPg.layer().pipe(Layer.provide(Notifications.layer), Layer.provideMerge(PgSagas.layer())))
-    ), 60_000)
+    ))
 
   it.live("law 52: who is paused within a transaction loses it with its lease", () =>
     Effect.gen(function*() {
@@ -84,7 +84,7 @@ describe("JournalPg", () => {
       const exit = yield* Effect.exit(journal.transact(Effect.sleep("3 seconds"), () => writeOf("1")))
       assert.include(JSON.stringify(exit), "JournalUnavailable")
       assert.strictEqual(Option.getOrThrow(yield* journal.find("1")).entries.length, 1)
-    }).pipe(Effect.provide(PgSagas.layer({ lease: "500 millis" }))), 60_000)
+    }).pipe(Effect.provide(PgSagas.layer({ lease: "500 millis" }))))
 
   it.live("a write that can't be made does not harm those beside it", () =>
     Effect.gen(function*() {
@@ -95,7 +95,7 @@ describe("JournalPg", () => {
         concurrency: "unbounded"
       })
       assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, false, true, false, true])
-    }).pipe(Effect.provide(PgSagas.layer())), 60_000)
+    }).pipe(Effect.provide(PgSagas.layer())))
 
   it.live("an entry that somebody has damaged stands in its place as it is", () =>
     Effect.gen(function*() {
@@ -110,7 +110,7 @@ describe("JournalPg", () => {
       assert.strictEqual(damaged.status.parking?.reason, "journal-unreadable")
       yield* sql`DELETE FROM saga_entries WHERE position = 0`
       assert.deepStrictEqual(Option.getOrThrow(yield* journal.find("1")).entries, [null, entry("b")])
-    }).pipe(Effect.provide(PgSagas.layer())), 60_000)
+    }).pipe(Effect.provide(PgSagas.layer())))
 
   it.live("what ended long ago is forgotten; what is parked or runs is not", () =>
     Effect.gen(function*() {
@@ -129,11 +129,11 @@ describe("JournalPg", () => {
       const left = yield* sql<{ readonly id: string }>`SELECT id FROM sagas ORDER BY id`.pipe(
         Effect.delay("10 millis"),
         Effect.repeat({ until: (rows) => rows.length === 2 }),
-        Effect.timeout("20 seconds")
+        Effect.timeout("60 seconds")
       )
       assert.deepStrictEqual(left.map(({ id }) => id), ["parked", "running"])
       assert.strictEqual((yield* sql`SELECT FROM saga_entries`).length, 2)
-    }).pipe(Effect.provide(PgSagas.layer({ remember: "1 hour", forgetEvery: "20 millis" }))), 60_000)
+    }).pipe(Effect.provide(PgSagas.layer({ remember: "1 hour", forgetEvery: "20 millis" }))))
 
   it.live("law 52: of an owner whose process is gone the lease is cut short", () =>
     Effect.gen(function*() {
@@ -147,7 +147,7 @@ describe("JournalPg", () => {
       yield* Effect.andThen(former.keep(owner, []), sql`SELECT FROM saga_owners WHERE presence IS NOT NULL`).pipe(
         Effect.delay("10 millis"),
         Effect.repeat({ until: (rows) => rows.length > 0 }),
-        Effect.timeout("20 seconds")
+        Effect.timeout("60 seconds")
       )
       yield* Scope.close(gone, Exit.void)
       const journal = Context.get(yield* Layer.build(Layer.fresh(PgSagas.journal({ lease: "1 hour" }))), Journal)
@@ -158,8 +158,8 @@ describe("JournalPg", () => {
       ).pipe(
         Effect.delay("20 millis"),
         Effect.repeat({ until: (records) => records.length > 0 }),
-        Effect.timeout("20 seconds")
+        Effect.timeout("60 seconds")
       )
       assert.deepStrictEqual(claimed.map(({ id, recoveries }) => [id, recoveries]), [["1", 1]])
-    }).pipe(Effect.scoped, Effect.provide(PgSagas.database)), 60_000)
+    }).pipe(Effect.scoped, Effect.provide(PgSagas.database)))
 })

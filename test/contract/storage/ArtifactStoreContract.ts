@@ -72,7 +72,7 @@ export const artifactStoreContract = <E>(
             yield* publish
             same(yield* readAll(artifact.sha256), whole)
           }).pipe(Effect.scoped),
-        { timeout: 60_000, arbitrary: { runs: 40 } }
+        { arbitrary: { runs: 40 } }
       )
 
       const length = 200_000
@@ -85,7 +85,7 @@ export const artifactStoreContract = <E>(
             yield* store(bytes)
           }
           same(yield* readAll(sha256, { start, end }), bytes.slice(start, end))
-        }), { timeout: 60_000 })
+        }))
 
       it.effect("answers nothing for an address that nothing has", () =>
         Effect.gen(function*() {
@@ -144,8 +144,7 @@ export const artifactStoreContract = <E>(
         Effect.gen(function*() {
           const bytes = bytesOf(7, 300_000)
           const addresses = yield* Effect.all(
-            Array.from({ length: 4 }, () =>
-              store(bytes)),
+            Array.from({ length: 4 }, () => store(bytes)),
             { concurrency: 4 }
           )
           assert.deepStrictEqual(new Set(addresses), new Set([sha256Of(bytes)]))

@@ -55,7 +55,7 @@ const tests = (log: Scenario.Log) => {
         yield* Fiber.interrupt(writing)
         assert.isAbove(yield* Ledger.settle, 300)
       })
-    ), 120_000)
+    ))
 
   it.live("law 57: a rebalance every second under load", () =>
     Scenario.at(
@@ -97,7 +97,7 @@ const tests = (log: Scenario.Log) => {
           [1, 2, 3, 4, 5, 6].map((n) => `00000000-0000-7000-8000-ffff0000000${n}`)
         )
       })
-    ), 120_000)
+    ))
 }
 
 describe("consumers of the log in PostgreSQL", () => tests("postgres"))

@@ -45,7 +45,7 @@ export const start = Effect.fnUntraced(function*(role: "relay" | "consumer", pla
           Effect.die(new Error(`${role} ended with ${code} before it was ${what}:\n${output}`)))
       ),
       Effect.timeoutOrElse({
-        duration: "30 seconds",
+        duration: "60 seconds",
         orElse: () =>
           Effect.die(new Error(`${role} was not ${what} in time:\n${output}`))
       })

@@ -23,7 +23,7 @@ const tests = (log: Scenario.Log) => {
         yield* Fiber.interrupt(writing)
         assert.isAbove(yield* Ledger.settle, 400)
       })
-    ), 90_000)
+    ))
 
   it.live("law 53: two, of which one is stopped for longer than its locks hold, and woken, in turn", () =>
     Scenario.at(
@@ -42,7 +42,7 @@ const tests = (log: Scenario.Log) => {
         yield* Fiber.interrupt(writing)
         assert.isAbove(yield* Ledger.settle, 1_000)
       })
-    ), 90_000)
+    ))
 }
 
 describe("relays to the log in PostgreSQL", () => tests("postgres"))

@@ -40,5 +40,5 @@ describe("the settings of a role", () => {
       assert.strictEqual(yield* Deferred.await(exited).pipe(Effect.timeout("60 seconds")), 78, output())
       for (const name of Object.keys(wrong)) assert.include(output(), name)
       assert.notInclude(output(), "hunter2")
-    }), 90_000)
+    }))
 })

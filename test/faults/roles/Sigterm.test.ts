@@ -100,5 +100,5 @@ layer(Roles.layer(settings), { excludeTestServices: true, timeout: "180 seconds"
         /bulkhead_running\{[^}]*bulkhead="registry-held"[^}]*\} 1/.test(text))
       assert.strictEqual(yield* end(gateway, "SIGTERM"), 0, gateway.output())
       assert.strictEqual((yield* Fiber.join(held)).status, 200)
-    }), 60_000)
+    }))
 })

@@ -168,7 +168,7 @@ describe("an adaptive limit", () => {
         assert.deepStrictEqual(yield* counted("adaptive_limit_rejected_total"), { "": seen.rejected })
         assert.isAtMost(begun, limit.admitted)
       })).pipe(Random.withSeed(seed)),
-    { arbitrary: { runs: 500 }, timeout: 60_000 }
+    { arbitrary: { runs: 500 } }
   )
 
   it.effect("law 45: interrupted at any step, running or waiting, a call leaves no place, fiber or timer behind", () =>

@@ -20,7 +20,7 @@ const settingsOf = (algorithm: LimitAlgorithm, more?: Partial<LimitSettings>): L
   ...more
 })
 
-const runs = { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+const runs = { arbitrary: { runs: 1_000 } }
 const evenly = (from: number, to: number) => Schema.Literals(Array.from({ length: to - from + 1 }, (_, n) => from + n))
 const Algorithm = Schema.Literals(["gradient2", "aimd"])
 
@@ -196,7 +196,7 @@ describe("an adaptive limit before a server with a queue", () => {
         // It grows to what is used, not to its maximum.
         assert.isAtMost(after.limit, settings.maximum / 2)
       }).pipe(Random.withSeed(seed)),
-    { arbitrary: { runs: 30 }, timeout: 120_000 }
+    { arbitrary: { runs: 30 } }
   )
 
   it.effect("without a limit the same server makes its callers wait ever longer", () =>

@@ -102,7 +102,7 @@ describe("a bulkhead", () => {
         assert.strictEqual(bulkhead.running, limit)
         yield* Fiber.interruptAll(again)
       })).pipe(Random.withSeed(seed)),
-    { arbitrary: { runs: 500 }, timeout: 60_000 }
+    { arbitrary: { runs: 500 } }
   )
 
   it.effect("law 34, law 45: interrupted at any step, running or waiting, a call gives its place back", () =>
@@ -151,7 +151,7 @@ describe("a bulkhead", () => {
         assert.deepStrictEqual(served, [...givesUp.keys()].filter((n) => givesUp[n] === false))
         assert.deepStrictEqual(counts(bulkhead), [0, 0])
       })),
-    { arbitrary: { runs: 300 }, timeout: 60_000 }
+    { arbitrary: { runs: 300 } }
   )
 
   it.effect("a queue of many is served without nesting", () =>
@@ -166,7 +166,7 @@ describe("a bulkhead", () => {
       yield* Fiber.interrupt(holder)
       const exits = yield* Effect.forEach(waiting, (fiber) => Fiber.await(fiber))
       assert.isTrue(exits.every(Exit.isSuccess))
-    })), 60_000)
+    })))
 
   it.effect("settings that make no sense are refused, all at once", () =>
     scoped(Effect.gen(function*() {

@@ -134,7 +134,7 @@ describe("a cache with one load at a time", () => {
         assert.deepStrictEqual([loads(), answer.value, answer.isStale], [expected, `a${expected}`, false])
         assert.strictEqual(DateTime.toEpochMillis(answer.asOf), loadedAt)
       }
-    })), { arbitrary: { runs: 1_000 }, timeout: 60_000 })
+    })), { arbitrary: { runs: 1_000 } })
 
   it.effect.prop("it keeps no more values than it may, those used latest", [
     Schema.Array(Schema.Literals(["a", "b", "c", "d", "e"])).check(Schema.isMaxLength(60)),
@@ -154,7 +154,7 @@ describe("a cache with one load at a time", () => {
         assert.deepStrictEqual([loads(), cache.state.size], [expected, kept.length])
       }
       assert.deepStrictEqual(yield* counted("cache_evictions_total"), { "": evicted })
-    })), { arbitrary: { runs: 1_000 }, timeout: 60_000 })
+    })), { arbitrary: { runs: 1_000 } })
 
   it.effect("law 40: what was forgotten while it was loaded reaches those that wait, and is not kept", () =>
     apart(Effect.gen(function*() {

@@ -5,7 +5,7 @@ import { Happenings, Settings } from "./CircuitHistory.ts"
 import { edgeOf, isTransition, play } from "./CircuitTrace.ts"
 import type { Trace } from "./CircuitTrace.ts"
 
-const cases = { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+const cases = { arbitrary: { runs: 1_000 } }
 
 const law = (name: string, holds: (trace: Trace) => void) =>
   it.prop(name, [Settings, Happenings], ([settings, happenings]) => holds(play(settings, happenings)), cases)

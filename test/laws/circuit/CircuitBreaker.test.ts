@@ -273,7 +273,7 @@ describe("many calls at once", () => {
         yield* TestClock.adjust("2 minutes")
         yield* CircuitBreaker.protect(Effect.void, breaker)
       })).pipe(Random.withSeed(seed)),
-    { arbitrary: { runs: 300 }, timeout: 60_000 }
+    { arbitrary: { runs: 300 } }
   )
 
   it.effect.prop(
@@ -309,7 +309,7 @@ describe("many calls at once", () => {
         assert.strictEqual(yield* stateOf(breaker), "HalfOpen")
         yield* Fiber.interruptAll(fibers)
       })).pipe(Random.withSeed(seed)),
-    { arbitrary: { runs: 200 }, timeout: 60_000 }
+    { arbitrary: { runs: 200 } }
   )
 
   it.effect("law 45: interrupted at any step, a call leaves no permit behind", () =>

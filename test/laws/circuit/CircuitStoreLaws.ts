@@ -69,7 +69,7 @@ export const circuitStoreLaws = (
   store: Layer.Layer<TimedCircuitStores, unknown>,
   runs: number
 ) => {
-  const cases = { arbitrary: { runs }, timeout: 120_000 }
+  const cases = { arbitrary: { runs } }
   describe(name, () => {
     withLayer(store, { excludeTestServices: true, timeout: "1 minute" })((it) => {
       const law = (name: string, holds: (played: Played) => Effect.Effect<void> | void) =>

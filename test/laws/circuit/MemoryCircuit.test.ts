@@ -90,6 +90,6 @@ describe("the circuit's store in memory", () => {
       }
       assert.deepStrictEqual([name, generation], [model.name, model.generation])
     },
-    { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+    { arbitrary: { runs: 1_000 } }
   )
 })

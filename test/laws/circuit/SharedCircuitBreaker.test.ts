@@ -170,7 +170,7 @@ describe("a circuit that replicas share", () => {
       generation += ordered.length
       const [first] = breakers
       assert.strictEqual(first === undefined ? state : yield* stateOf(first), state)
-    })), { arbitrary: { runs: 200 }, timeout: 60_000 })
+    })), { arbitrary: { runs: 200 } })
 
   it.effect("without its store each replica has a circuit of its own, which begins as the shared one was; a metric says so", () =>
     alone(Effect.gen(function*() {

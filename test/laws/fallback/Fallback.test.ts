@@ -60,7 +60,7 @@ describe("a fallback", () => {
         const answered = first >= 0 && passes.length === 0 ? 1 : 0
         assert.deepStrictEqual(yield* counted("fallback_answers_total"), { "": answered })
       })),
-    { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+    { arbitrary: { runs: 1_000 } }
   )
 
   it("law 39: the errors it names leave the error type, those of its answer join it, and no other changes", () => {
@@ -149,6 +149,6 @@ describe("a fallback", () => {
         assert.strictEqual(counts.succeeded, exits.filter(Exit.isSuccess).length)
         assert.strictEqual(left, 0)
       })),
-    { arbitrary: { runs: 200 }, timeout: 60_000 }
+    { arbitrary: { runs: 200 } }
   )
 })

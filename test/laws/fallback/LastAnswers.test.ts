@@ -50,7 +50,7 @@ describe("last answers", () => {
       assert.deepStrictEqual(yield* counted("last_answers_stale_total"), { "": stale })
       const { begun, ended } = yield* callsCounted("last_answers_calls")
       assert.deepStrictEqual([begun, ended], [calls.length, calls.length])
-    })), { arbitrary: { runs: 1_000 }, timeout: 60_000 })
+    })), { arbitrary: { runs: 1_000 } })
 
   it.effect("of two calls at once the answer of the one that began later is kept", () =>
     apart(Effect.gen(function*() {

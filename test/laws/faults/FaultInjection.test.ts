@@ -65,7 +65,7 @@ describe("fault injection", () => {
         assert.isAtMost(Math.abs(count / 2 - 200 * share), 6 * Math.sqrt(200 * share * (1 - share)))
       near(fail, failing)
       near(delay, late)
-    })), { arbitrary: { runs: 20 }, timeout: 60_000 })
+    })), { arbitrary: { runs: 20 } })
 
   it.effect("a call that is held up can be interrupted, and the call itself has not begun", () =>
     apart(Effect.gen(function*() {

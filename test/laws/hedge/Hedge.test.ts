@@ -16,7 +16,7 @@ import { Broken, Calls, drive } from "../Workload.ts"
 class Failed extends Data.TaggedError("Failed")<{ readonly attempt: number }> {}
 
 const now = { startImmediately: true } as const
-const runs = { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+const runs = { arbitrary: { runs: 1_000 } }
 const evenly = (from: number, to: number) => Schema.Literals(Array.from({ length: to - from + 1 }, (_, n) => from + n))
 const fixed = (delay: number): Hedge.HedgeDelay => ({ _tag: "Fixed", delay })
 
@@ -221,7 +221,7 @@ describe("a hedge", () => {
         )
       }
       assert.isAtMost(calls, requests.length * (1 + ratio) + floor + 1e-9)
-    })), { arbitrary: { runs: 500 }, timeout: 60_000 })
+    })), { arbitrary: { runs: 500 } })
 
   it.effect("law 30: a budget with nothing left makes no hedge, and says so", () =>
     apart(Effect.gen(function*() {
@@ -299,7 +299,7 @@ describe("a hedge", () => {
       const hedges = Object.values(yield* counted("hedge_hedges_total", "ending")).reduce((sum, n) => sum + n, 0)
       assert.isAtMost(begun, seen.begun + hedges)
       assert.isAtMost(hedges, maxHedges * seen.begun)
-    })).pipe(Random.withSeed(seed)), { arbitrary: { runs: 300 }, timeout: 60_000 })
+    })).pipe(Random.withSeed(seed)), { arbitrary: { runs: 300 } })
 
   it.effect("settings that make no sense are refused, all at once", () =>
     apart(Effect.gen(function*() {

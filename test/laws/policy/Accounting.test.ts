@@ -171,6 +171,6 @@ describe("the accounts of a stack", () => {
         Effect.provide(layer, { local: true }),
         Effect.provideService(Metric.MetricRegistry, new Map())
       ),
-    { arbitrary: { runs: 300 }, timeout: 120_000 }
+    { arbitrary: { runs: 300 } }
   )
 })

@@ -43,7 +43,7 @@ describe("a composition", () => {
       }))
       assert.deepStrictEqual(yield* playComposed(specs, scenario, stack), byHand)
       assert.strictEqual(byHand.running, 0)
-    }), { arbitrary: { runs: 300 }, timeout: 120_000 })
+    }), { arbitrary: { runs: 300 } })
 
   it.effect.prop("law 41: it is associative, and the empty policy changes nothing on either side", [
     Specs,
@@ -73,7 +73,7 @@ describe("a composition", () => {
       })
       assert.deepStrictEqual(right, left)
       assert.deepStrictEqual(withEmpty, left)
-    }), { arbitrary: { runs: 200 }, timeout: 120_000 })
+    }), { arbitrary: { runs: 200 } })
 
   it.effect.prop("law 41: what it says of itself is what its layers say, the outermost first", [Specs, Specs], (
     [outer, inner]
@@ -87,5 +87,5 @@ describe("a composition", () => {
         Policy.metrics(policy),
         [...new Set(layers.flatMap((layer) => Policy.metrics(layer)))].toSorted()
       )
-    })), { arbitrary: { runs: 1_000 }, timeout: 60_000 })
+    })), { arbitrary: { runs: 1_000 } })
 })

@@ -62,7 +62,7 @@ describe("a circuit and a retry", () => {
           failed: Math.min(failures, maxAttempts)
         })
       })),
-    { arbitrary: { runs: 200 }, timeout: 60_000 }
+    { arbitrary: { runs: 200 } }
   )
 
   it.effect.prop(
@@ -82,7 +82,7 @@ describe("a circuit and a retry", () => {
           }
         )
       })),
-    { arbitrary: { runs: 200 }, timeout: 60_000 }
+    { arbitrary: { runs: 200 } }
   )
 })
 
@@ -120,7 +120,7 @@ describe("nested timeouts", () => {
         const exit = yield* Fiber.await(fiber)
         if (takes !== least) assert.strictEqual(exit._tag, takes < least ? "Success" : "Failure")
       }),
-    { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+    { arbitrary: { runs: 1_000 } }
   )
 })
 

@@ -209,6 +209,6 @@ describe("many calls that are interrupted", () => {
         const { begun, ended, permits, settled, waiting } = yield* gauges
         assert.deepStrictEqual([begun, permits, waiting], [ended, settled, 0])
       })),
-    { arbitrary: { runs: 300 }, timeout: 120_000 }
+    { arbitrary: { runs: 300 } }
   )
 })

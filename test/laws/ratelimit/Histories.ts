@@ -32,7 +32,7 @@ export const Call = Schema.Struct({
 
 export const calls = Arbitrary.array(Arbitrary.schema(Call), { minLength: 1, maxLength: 40 })
 
-export const runs = { arbitrary: { runs: 1_000, size: 40 }, timeout: 60_000 }
+export const runs = { arbitrary: { runs: 1_000, size: 40 } }
 
 /** Each call with the time at which it is made. */
 export const timed = (history: ReadonlyArray<typeof Call.Type>, start = 1_000) =>

@@ -12,7 +12,7 @@ export const limiter = (options?: RateLimiterOptions) =>
 export const fresh = <A, E, R>(effect: Effect.Effect<A, E, R>, options?: RateLimiterOptions) =>
   Effect.provide(effect, limiter(options), { local: true })
 
-export const few = { arbitrary: { runs: 100, size: 20 }, timeout: 60_000 }
+export const few = { arbitrary: { runs: 100, size: 20 } }
 
 /** The longest that the tests below may have to wait: every waiter is served within it. */
 export const long = Duration.hours(1)

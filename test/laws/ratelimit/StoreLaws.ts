@@ -214,7 +214,7 @@ export const storeLaws = <E>(name: string, stores: Layer.Layer<TimedStores, E>) 
         // No key is forgotten by hand here
         const acts = history.filter(({ does, key }) => does !== "forget" && key === "a")
         yield* compare(yield* open({ forgets: true }), [[policy], [policy]], acts)
-      }), { arbitrary: { runs: 60, size: 900 }, timeout: 60_000 })
+      }), { arbitrary: { runs: 60, size: 900 } })
   })
 
 /**

@@ -15,7 +15,7 @@ class Unavailable extends Data.TaggedError("Unavailable")<{
 class Wrong extends Data.TaggedError("Wrong")<{ readonly attempt: number }> {}
 
 const now = { startImmediately: true } as const
-const runs = { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+const runs = { arbitrary: { runs: 1_000 } }
 const evenly = (from: number, to: number) => Schema.Literals(Array.from({ length: to - from + 1 }, (_, n) => from + n))
 
 const isUnavailable = (error: unknown) => error instanceof Unavailable
@@ -273,7 +273,7 @@ describe("the delays", () => {
         previous = delay
       }
       assert.deepStrictEqual(yield* delays(options), found)
-    }), { arbitrary: { runs: 500 }, timeout: 60_000 })
+    }), { arbitrary: { runs: 500 } })
 
   it.effect("law 27: they use their whole envelope", () =>
     Effect.gen(function*() {
@@ -317,7 +317,7 @@ describe("a retry budget", () => {
         assert.isAtMost(made, ratio * (n + 1) + floor + 1e-9)
         assert.strictEqual(made, expected)
       }
-    }), { arbitrary: { runs: 1_000 }, timeout: 60_000 })
+    }), { arbitrary: { runs: 1_000 } })
 
   it.effect.prop("law 31: layers that share a budget amplify by at most 1 + ratio, never by the product", [
     Requests,
@@ -338,7 +338,7 @@ describe("a retry budget", () => {
         yield* finished(RetryBudget.withRetryBudget(layered, budget))
       }
       assert.isAtMost(calls, requests.length * (1 + ratio) + floor + 1e-9)
-    }), { arbitrary: { runs: 500 }, timeout: 60_000 })
+    }), { arbitrary: { runs: 500 } })
 
   it.effect("law 30: quiet times don't save up for a storm", () =>
     Effect.gen(function*() {

@@ -55,5 +55,5 @@ layer(PgSagas.layer({ lease: "1 minute" }).pipe(Layer.provideMerge(quiet)), {
     Effect.gen(function*() {
       const memory = SagaLaws.simulateOn(yield* MemoryStore.make)
       yield* SagaLaws.sameHistory(memory, yield* simulate, SagaLaws.seeds(3_000, 8))
-    }), 120_000)
+    }))
 })

@@ -10,7 +10,7 @@ class Broken extends Data.TaggedError("Broken") {}
 
 const now = { startImmediately: true } as const
 const Millis = Schema.Literals(Array.from({ length: 40 }, (_, n) => n + 1))
-const runs = { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+const runs = { arbitrary: { runs: 1_000 } }
 
 /** How `effect` ended and after how many milliseconds. */
 const timed = <A, E>(effect: Effect.Effect<A, E>) =>

@@ -44,7 +44,7 @@ const copiesIn = Effect.fnUntraced(function*(cache: string) {
   return names.filter((name) => /^(postgresql|unfinished)-/.test(name))
 })
 
-describe.runIf(isRoot)("EmbeddedPostgres started by root", { timeout: 120_000 }, () => {
+describe.runIf(isRoot)("EmbeddedPostgres started by root", () => {
   it.live("runs the server as another user, who owns the cluster and nothing else", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder

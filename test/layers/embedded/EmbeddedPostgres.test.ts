@@ -20,7 +20,7 @@ const takenPort = Effect.acquireRelease(
   ({ close }) => Effect.sync(close)
 ).pipe(Effect.map(({ port }) => port))
 
-describe("EmbeddedPostgres", { timeout: 120_000 }, () => {
+describe("EmbeddedPostgres", () => {
   it.live("starts a durable UTF-8 server that keeps its data from one start to the next", () =>
     Effect.gen(function*() {
       const directory = join(yield* temporaryFolder, "not", "there", "yet")

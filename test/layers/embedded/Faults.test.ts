@@ -45,7 +45,7 @@ const bystander = Effect.acquireRelease(
   (child) => Effect.sync(() => child.kill("SIGKILL"))
 ).pipe(Effect.map((child) => child.pid ?? 0))
 
-describe("EmbeddedPostgres when things are killed", { timeout: 120_000 }, () => {
+describe("EmbeddedPostgres when things are killed", () => {
   it.live("stops the server when its program is killed, and keeps what was committed", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder

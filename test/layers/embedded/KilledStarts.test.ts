@@ -14,7 +14,7 @@ const startAfterKill = Effect.fnUntraced(function*(directory: string, millis: nu
 }, Effect.scoped)
 
 // A new database takes some 500 ms, the start of one that is there some 40 ms: the times below are spread over those.
-describe("EmbeddedPostgres whose start was killed", { timeout: 120_000 }, () => {
+describe("EmbeddedPostgres whose start was killed", () => {
   it.live("makes the database anew, or takes the one that is whole", () =>
     Effect.forEach(
       [5, 150, 300, 400, 450, 500],

@@ -36,7 +36,7 @@ export const query = (url: Redacted.Redacted<string>, ...statements: ReadonlyArr
 export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>) =>
   condition.pipe(
     Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("20 millis") }),
-    Effect.timeoutOrElse({ duration: "10 seconds", orElse: () => Effect.die(new Error(`${what}: not within 10 s`)) })
+    Effect.timeoutOrElse({ duration: "60 seconds", orElse: () => Effect.die(new Error(`${what}: not in time`)) })
   )
 
 /** The pid that the server on this data folder wrote down. */

@@ -3,7 +3,7 @@ import { Arbitrary, Result, Schema } from "effect"
 import { make } from "../../../src/layers/http/ClientAddress.ts"
 import * as TrustedProxies from "../../../src/layers/http/TrustedProxies.ts"
 
-const runs = { arbitrary: { runs: 2_000, size: 20 }, timeout: 60_000 }
+const runs = { arbitrary: { runs: 2_000, size: 20 } }
 
 const asked = (proxies: string, remote: string | undefined, headers: Readonly<Record<string, string>> = {}) =>
   make(Result.getOrThrow(TrustedProxies.parse(proxies)))({ remote, headers })

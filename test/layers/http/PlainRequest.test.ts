@@ -61,7 +61,7 @@ const Choice = Schema.Struct({
   rest: one(rests)
 })
 
-const runs = { arbitrary: { runs: 3_000 }, timeout: 60_000 }
+const runs = { arbitrary: { runs: 3_000 } }
 
 describe("plain requests", () => {
   it.prop("are taken as their schema takes them", { choice: Choice }, ({ choice }) => {

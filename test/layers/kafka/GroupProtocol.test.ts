@@ -76,7 +76,7 @@ describe("GroupProtocol", () => {
         state = rest
       }
     },
-    { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+    { arbitrary: { runs: 1_000 } }
   )
 
   it("of two members that claim a partition the one with the later generation has it", () => {

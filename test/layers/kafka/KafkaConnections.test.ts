@@ -60,7 +60,7 @@ describeWithKafka("EventLogKafka", () => {
       assert.isBelow(hasty.length, 50)
       // What it counts is counted.
       assert.isAbove(timers.mock.calls.length, 0)
-    }).pipe(Effect.scoped, Effect.provide(withLog({}))), 120_000)
+    }).pipe(Effect.scoped, Effect.provide(withLog({}))))
 })
 
 /** A certificate for 127.0.0.1, made by the JDK that Kafka runs on. */

@@ -142,7 +142,7 @@ describe("KafkaProducer", () => {
           assert.deepStrictEqual(cluster.logOf(`key-${n}`).map(({ value }) => value), expected)
         }
       }),
-    { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+    { arbitrary: { runs: 1_000 } }
   )
 
   it.effect.prop(
@@ -171,7 +171,7 @@ describe("KafkaProducer", () => {
           assert.deepStrictEqual(firsts, expected)
         }
       }),
-    { arbitrary: { runs: 200 }, timeout: 60_000 }
+    { arbitrary: { runs: 200 } }
   )
 
   it.effect("gives up after its time, and goes on under a new identity", () =>

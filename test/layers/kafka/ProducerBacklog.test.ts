@@ -72,7 +72,7 @@ describe("ProducerBacklog", () => {
         }
       }
     },
-    { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+    { arbitrary: { runs: 1_000 } }
   )
 
   it("what is withdrawn is not sent, and what has waited for too long fails", () => {

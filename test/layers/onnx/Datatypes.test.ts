@@ -38,7 +38,7 @@ layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("Datat
         outputs.map((output) => [output.name, output.datatype, output.shape, elementsOf(output)]),
         edges.map(([name, datatype, elements]) => [`${name}_out`, datatype, [elements.length], elements])
       )
-    }), 60_000)
+    }))
 
   it.effect("tensors without elements are answered, in any order of the inputs", () =>
     Effect.gen(function*() {
@@ -50,7 +50,7 @@ layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("Datat
         outputs.map((output) => [output.name, output.shape, elementsOf(output)]),
         edges.map(([name]) => [`${name}_out`, [0], []])
       )
-    }), 60_000)
+    }))
 
   it.effect("any rank, from the scalar on", () =>
     Effect.gen(function*() {
@@ -65,7 +65,7 @@ layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("Datat
       const outputs = yield* runtime.infer(deployment, inputs)
       assert.deepStrictEqual(outputs.map(({ shape }) => shape), shapes)
       assert.deepStrictEqual(outputs.map(elementsOf), inputs.map(elementsOf))
-    }), 60_000)
+    }))
 
   it.effect("fixed dimensions stay fixed", () =>
     Effect.gen(function*() {
@@ -74,7 +74,7 @@ layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("Datat
       assert.deepStrictEqual(deployment.signature.inputs[0]?.shape, [2, 3])
       const outputs = yield* runtime.infer(deployment, [yield* tensor("x", "FP32", [2, 3], [1, 2, 3, 4, 5, 6])])
       assert.deepStrictEqual(elementsOf(outputs[0]), [1, 4, 2, 5, 3, 6])
-    }), 60_000)
+    }))
 
   it.effect("a large tensor goes through whole", () =>
     Effect.gen(function*() {
@@ -91,7 +91,7 @@ layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("Datat
           : tensor(name, datatype, [elements.length], elements))
       const outputs = yield* runtime.infer(deployment, inputs)
       assert.deepStrictEqual(outputs[8]?.data, inputs[8]?.data)
-    }), 60_000)
+    }))
 
   it.effect("a string that ONNX Runtime would cut off is refused", () =>
     Effect.gen(function*() {
@@ -103,5 +103,5 @@ layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("Datat
         runtime.infer(deployment, [{ ...text, data: text.data.map((byte) => byte === 0x2d ? 0 : byte) }])
       )
       assert.match(failure.message, /U\+0000/)
-    }), 60_000)
+    }))
 })

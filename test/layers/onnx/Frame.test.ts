@@ -30,7 +30,7 @@ describe("Frame", () => {
       const parts = cutParts(decoded[index]?.[1] ?? new Uint8Array(), sizes)
       assert.deepStrictEqual(parts.map((part) => new Uint8Array(part)), sizes.map(bytesOf))
     }
-  }, { timeout: 60_000 })
+  })
 
   it("works byte by byte", () => {
     const stream = joined([...encodeFrame({ a: 1 }, [bytesOf(3)]), ...encodeFrame({ b: 2 }, [])])

@@ -36,7 +36,7 @@ layer(
         const failure = yield* Effect.flip(runtime.validate(yield* store(`hostile/${name}`)))
         assert.strictEqual("code" in failure && failure.code, code)
         assert.match(failure.message, message)
-      }), 120_000)
+      }))
   }
 
   it.effect(
@@ -90,7 +90,7 @@ layer(
       )
       assert.isTrue(Exit.isFailure(yield* Fiber.join(first)))
       assert.deepStrictEqual(others.map((outputs) => elementsOf(outputs[0])), [[1, 0], [2, 0], [3, 0]])
-    }), 120_000)
+    }))
 
   it.effect(
     "too many calls for one model are turned away, and interrupted ones give their place up",
@@ -127,7 +127,7 @@ layer(
       assert.match(failure.message, /MAAS_MODEL_MEMORY_LIMIT/)
       const answered = yield* runtime.infer(hungry, [yield* pair(2 ** 10, 0)])
       assert.deepStrictEqual(elementsOf(answered[0]), [1024 * 1025 / 2])
-    }), 120_000)
+    }))
 
   // Other processors than x86 answer the division.
   const onX64 = process.arch === "x64" ? it.effect : it.effect.skip
@@ -138,7 +138,7 @@ layer(
       const failure = yield* Effect.flip(runtime.validate(yield* store("hostile/crashes")))
       assert.strictEqual("code" in failure && failure.code, "crashed")
       assert.match(failure.message, /SIGFPE.*onnx\.checker/)
-    }), 120_000)
+    }))
 
   onX64(
     "a model that keeps crashing is started again ever later, and answers in between",
@@ -176,5 +176,5 @@ layer(
       const answered = yield* runtime.infer(picky, [yield* tensor("x", "FP32", [3], [1, 2, 3])])
       assert.deepStrictEqual(elementsOf(answered[0]), [1, 2, 3])
       assert.strictEqual(figures.loads, loads)
-    }), 120_000)
+    }))
 })

@@ -45,7 +45,7 @@ layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("Model
             assertClose(elementsOf(answered[index]), data)
           }
         }
-      }), 60_000)
+      }))
   }
 
   for (const [name, [code, message]] of Object.entries(bad)) {
@@ -56,6 +56,6 @@ layer(layerWith({}), { excludeTestServices: true, timeout: "2 minutes" })("Model
         assert.strictEqual(refused._tag, "ModelRefused")
         assert.strictEqual("code" in refused && refused.code, code)
         assert.match(refused.message, message)
-      }), 60_000)
+      }))
   }
 })

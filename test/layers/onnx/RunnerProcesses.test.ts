@@ -31,7 +31,7 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
       assert.match(failure.message, /SIGKILL/)
       assert.deepStrictEqual(elementsOf((yield* Fiber.join(behind))[0]), [1, 2])
       assert.deepStrictEqual(elementsOf((yield* runtime.infer(hanging, [yield* pair(3, 4)]))[0]), [3, 4])
-    }).pipe(Effect.provide(layerWith({}))), 120_000)
+    }).pipe(Effect.provide(layerWith({}))))
 
   it.live("closing the scope ends every runner, hanging ones too, and leaves no zombie", () =>
     Effect.gen(function*() {
@@ -52,7 +52,7 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
       assert.isBelow(Duration.toMillis(took), 2_000)
       assert.deepStrictEqual(runnersOf(process.pid).filter((pid) => !before.includes(pid)), [])
       yield* Fiber.await(call)
-    }), 120_000)
+    }))
 
   it.live("the program killed: its runners end, the one that hangs as well", () =>
     Effect.gen(function*() {
@@ -73,7 +73,7 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
       assert.isAtLeast(runners.length, 3)
       program.kill("SIGKILL")
       yield* eventually(() => !runners.some(isAlive))
-    }).pipe(Effect.scoped), 120_000)
+    }).pipe(Effect.scoped))
 
   it.live(
     "the model that was not asked for longest makes room, and is loaded again on demand",
@@ -112,7 +112,7 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
       yield* Fiber.interruptAll(fibers)
       yield* eventually(() => figures.processes === 1)
       yield* bringUp("good/iris-logreg")
-    }).pipe(Effect.provide(layerWith({}))), 120_000)
+    }).pipe(Effect.provide(layerWith({}))))
 
   it.live("a runner has none of the program's environment", () =>
     Effect.gen(function*() {
@@ -126,7 +126,7 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
         environment.split("\0").filter((line) => line !== "").map((line) => line.split("=")[0]).toSorted(),
         ["LC_ALL", "MALLOC_ARENA_MAX", "NODE_COMPILE_CACHE", "PATH"]
       )
-    }).pipe(Effect.provide(layerWith({}))), 120_000)
+    }).pipe(Effect.provide(layerWith({}))))
 
   it.live("the kernel limits a runner's memory, files and core dumps", () =>
     Effect.gen(function*() {
@@ -141,7 +141,7 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
             bytes("Max file size") === 512 * MiB && bytes("Max core file size") === 0
         })
       )
-    }).pipe(Effect.provide(layerWith({ memoryBytes: 512 * MiB }))), 120_000)
+    }).pipe(Effect.provide(layerWith({ memoryBytes: 512 * MiB }))))
 
   it.live(
     "a runner whose memory the kernel does not limit is watched, and ended when it outgrows it",

@@ -68,7 +68,7 @@ describeWithRedis("the store of rate limits in Redis", () => {
       assert.strictEqual(yield* redis.send(["DBSIZE"]), algorithms.length)
       yield* redis.send(["DBSIZE"]).pipe(
         Effect.repeat({ until: (size) => size === 0, schedule: Schedule.spaced("20 millis") }),
-        Effect.timeout("10 seconds")
+        Effect.timeout("60 seconds")
       )
     }).pipe(Effect.scoped))
 

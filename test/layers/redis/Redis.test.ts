@@ -39,7 +39,7 @@ describeWithRedis("a connection to Redis", () => {
         yield* untilDisconnected(redis)
         assert.strictEqual(yield* failing(redis), "NotConnected")
       }
-    }).pipe(Effect.scoped), 120_000)
+    }).pipe(Effect.scoped))
 
   it.live(
     "a server that is halted keeps nobody waiting, and is used again when it goes on",

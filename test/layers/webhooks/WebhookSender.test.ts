@@ -117,5 +117,5 @@ describe("WebhookSender", () => {
         Result.isFailure(unknown) ? [unknown.failure.message, unknown.failure.isFinal] : [],
         ["getaddrinfo ENOTFOUND rebound.example", false]
       )
-    }), 60_000)
+    }))
 })
