@@ -4,7 +4,8 @@ import * as EventLogKafka from "../kafka/EventLogKafka.ts"
 import type { KafkaClientOptions } from "../kafka/KafkaClient.ts"
 import * as ReadinessKafka from "../kafka/ReadinessKafka.ts"
 import * as EventLogPg from "../postgres/messaging/EventLogPg.ts"
-import { ConfigurationInvalid, Settings } from "../settings/Settings.ts"
+import { ConfigurationInvalid } from "../settings/ConfigurationInvalid.ts"
+import { Settings } from "../settings/Settings.ts"
 
 /** What the settings say of Kafka; nothing when they name no brokers. */
 const kafka = Effect.gen(function*() {

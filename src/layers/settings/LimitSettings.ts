@@ -7,6 +7,8 @@ import { LimitName, PlanName } from "../../domain/access/RateLimit.ts"
 import { RateLimitPolicy } from "../../resilience/ratelimit/Policy.ts"
 import { fromText, parse, print } from "../../resilience/ratelimit/PolicyText.ts"
 import type { TextOptions } from "../../resilience/ratelimit/PolicyText.ts"
+import * as TrustedProxies from "../http/TrustedProxies.ts"
+import { preset } from "./Setting.ts"
 
 export type Limit = RateLimitPolicy | "off"
 
@@ -34,24 +36,8 @@ const optionsOf = (name: LimitName, plan?: PlanName): TextOptions => ({
   per: usual[name]
 })
 
-const limit = (setting: string, fallback: string, options: TextOptions): Config.Config<Limit> =>
-  Config.withDefault(
-    Config.schema(Schema.Union([Schema.Literal("off"), fromText(options)]), setting),
-    Result.getOrThrow(parse(fallback, options))
-  )
-
-/** The limit of one kind of request. */
-export const requestLimit = (name: LimitName, setting: string, fallback: string): Config.Config<Limit> =>
-  limit(setting, fallback, optionsOf(name))
-
-/** The limit of requests with wrong keys, which have nothing to be counted by but where they come from. */
-export const wrongKeysLimit = (setting: string, fallback: string): Config.Config<Limit> =>
-  limit(setting, fallback, {
-    name: "wrong-keys",
-    scopes: ["address"],
-    algorithm: "sliding-window",
-    per: "address"
-  })
+const limit = (options: TextOptions) => (setting: string): Config.Config<Limit> =>
+  Config.schema(Schema.Union([Schema.Literal("off"), fromText(options)]), setting)
 
 const isPlanName = Schema.is(PlanName)
 const isLimitName = Schema.is(LimitName)
@@ -104,5 +90,48 @@ const PlansFromJson = Schema.fromJsonString(
   })
 ))
 
-export const plans = (setting: string): Config.Config<Plans> =>
-  Config.withDefault(Config.schema(PlansFromJson, setting), new Map<PlanName, Plan>())
+export const settings = {
+  limitModelsRead: preset(
+    "MAAS_LIMIT_MODELS_READ",
+    "100/minute",
+    "How often models and versions may be read, per address, or `off`",
+    limit(optionsOf("models-read"))
+  ),
+  limitInference: preset(
+    "MAAS_LIMIT_INFERENCE",
+    "10/minute",
+    "How often a key may let models answer, or `off`",
+    limit(optionsOf("inference"))
+  ),
+  limitWrites: preset(
+    "MAAS_LIMIT_WRITES",
+    "1000/minute",
+    "How often a key may change anything, or `off`",
+    limit(optionsOf("writes"))
+  ),
+  limitOther: preset(
+    "MAAS_LIMIT_OTHER",
+    "6000/minute",
+    "How often a key may make any other call, or `off`",
+    limit(optionsOf("other"))
+  ),
+  // Who has no right key has nothing to be counted by but where it comes from
+  limitWrongKeys: preset(
+    "MAAS_LIMIT_WRONG_KEYS",
+    "100/minute",
+    "How many wrong keys an address may try, or `off`",
+    limit({ name: "wrong-keys", scopes: ["address"], algorithm: "sliding-window", per: "address" })
+  ),
+  plans: preset(
+    "MAAS_LIMIT_PLANS",
+    "{}",
+    "Other limits for some keys: `{\"pro\": {\"inference\": \"600/minute\"}}`",
+    (name) => Config.schema(PlansFromJson, name)
+  ),
+  trustedProxies: preset(
+    "MAAS_TRUSTED_PROXIES",
+    "0",
+    "Proxies whose `X-Forwarded-For` is believed: how many (`1`), or their networks (`10.0.0.0/8`)",
+    (name) => Config.schema(TrustedProxies.fromText, name)
+  )
+}

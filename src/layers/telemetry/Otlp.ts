@@ -41,7 +41,7 @@ export const resourceAttributes = Effect.gen(function*() {
     "service.version": "0.1.0",
     "service.instance.id": yield* random.uuidV4(),
     "service.name": role === "all" ? "maas" : `maas-${role}`,
-    ...resourceAttributes.values,
+    ...resourceAttributes?.values,
     ...(serviceName === undefined ? {} : { "service.name": serviceName })
   }
 })
