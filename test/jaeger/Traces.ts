@@ -1,8 +1,12 @@
-/** What a real Jaeger has to tell of the platform, which runs as four processes. */
+/**
+ * What a real Jaeger has to tell of the platform, which runs as four processes and sends all that it says to a collector
+ * with the configuration that ships.
+ */
 import { assert, it } from "@effect/vitest"
 import { Effect, Schedule, Schema } from "effect"
 import { join } from "node:path"
 import { freePort, serveCommand } from "../support/OpsTools.ts"
+import * as OtlpReceiver from "../support/OtlpReceiver.ts"
 import { fixture, request } from "../support/Program.ts"
 import { startRoles } from "../support/Roles.ts"
 import * as SpanTree from "../support/SpanTree.ts"
@@ -24,10 +28,11 @@ const Traces = Schema.fromJsonString(Schema.Struct({
 }))
 
 const startJaeger = Effect.gen(function*() {
-  const [otlp, port] = [yield* freePort, yield* freePort]
+  const [otlp, grpc, port] = [yield* freePort, yield* freePort, yield* freePort]
   const url = `http://127.0.0.1:${port}`
   yield* serveCommand(["sh", script, "run"], `${url}/api/services`, {
     JAEGER_OTLP_PORT: `${otlp}`,
+    JAEGER_GRPC_PORT: `${grpc}`,
     JAEGER_PORT: `${port}`
   })
   const spansOf = (traceId: string) =>
@@ -55,7 +60,21 @@ const startJaeger = Effect.gen(function*() {
       Effect.retry({ schedule: Schedule.spaced("200 millis"), times: 150 }),
       Effect.orDie
     )
-  return { endpoint: `http://127.0.0.1:${otlp}`, until }
+  return { address: `127.0.0.1:${grpc}`, until }
+})
+
+/** Stands before Jaeger, and before what plays Loki. */
+const startCollector = Effect.fnUntraced(function*(jaeger: string, loki: string) {
+  const [otlp, pages] = [yield* freePort, yield* freePort]
+  yield* serveCommand(["sh", script, "collect"], `http://127.0.0.1:${pages}/debug/servicez`, {
+    COLLECTOR_CONFIG: JSON.stringify({
+      receivers: { otlp: { protocols: { http: { endpoint: `127.0.0.1:${otlp}` } } } },
+      exporters: { "otlp/jaeger": { endpoint: jaeger }, "otlphttp/loki": { endpoint: `${loki}/otlp` } },
+      extensions: { zpages: { endpoint: `127.0.0.1:${pages}` } },
+      service: { extensions: ["zpages"], telemetry: { metrics: { level: "none" } } }
+    })
+  })
+  return `http://127.0.0.1:${otlp}`
 })
 
 const good = { inputs: [{ name: "input", shape: [1, 4], datatype: "FP32", data: [5.1, 3.5, 1.4, 0.2] }] }
@@ -63,11 +82,12 @@ const good = { inputs: [{ name: "input", shape: [1, 4], datatype: "FP32", data: 
 it.live("Jaeger shows one request whole, through all processes", () =>
   Effect.gen(function*() {
     const jaeger = yield* startJaeger
+    const loki = yield* OtlpReceiver.start
+    const collector = yield* startCollector(jaeger.address, loki.url)
     const brokers = process.env["KAFKA_BROKERS"]
     const { gateway } = yield* startRoles({
       ...(brokers === undefined ? {} : { KAFKA_BROKERS: brokers }),
-      OTEL_EXPORTER_OTLP_ENDPOINT: jaeger.endpoint,
-      OTEL_LOGS_EXPORTER: "none",
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector,
       OTEL_BSP_SCHEDULE_DELAY: "100"
     })
     const created = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -104,4 +124,13 @@ it.live("Jaeger shows one request whole, through all processes", () =>
       ["maas-runtime", "POST /v2/models/:model/infer"],
       ["maas-runtime", "ModelRuntime.infer"]
     ]])
+
+    const isTold = (text: string, traceId: string) =>
+      loki.requests.some(({ body, path }) =>
+        path === "/otlp/v1/logs" && body.includes(text) && body.includes(Buffer.from(traceId, "hex"))
+      )
+    yield* Effect.sync(() => isTold("A version moved on", created)).pipe(
+      Effect.repeat({ until: (told) => told, schedule: Schedule.spaced("100 millis") }),
+      Effect.timeout("60 seconds")
+    )
   }), 1_200_000)

@@ -49,7 +49,11 @@ export type Mood = "takes" | "hangs" | "refuses"
 export const start = Effect.gen(function*() {
   const spans: Array<Span> = []
   const logs: Array<unknown> = []
-  const requests: Array<{ readonly path: string; readonly headers: Readonly<Record<string, unknown>> }> = []
+  const requests: Array<{
+    readonly path: string
+    readonly headers: Readonly<Record<string, unknown>>
+    readonly body: Buffer
+  }> = []
   const hanging: Array<ServerResponse> = []
   let mood: Mood = "takes"
   const server = createServer((request, response) => {
@@ -66,7 +70,7 @@ export const start = Effect.gen(function*() {
       }
       const whole = Buffer.concat(chunks)
       const body = request.headers["content-encoding"] === "gzip" ? gunzipSync(whole) : whole
-      requests.push({ path: request.url ?? "", headers: request.headers })
+      requests.push({ path: request.url ?? "", headers: request.headers, body })
       if (request.url === "/v1/traces") spans.push(...spansOf(body))
       if (request.url === "/v1/logs") logs.push(JSON.parse(body.toString()))
       response.writeHead(200, { "content-type": "application/x-protobuf" }).end()
