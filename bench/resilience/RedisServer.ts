@@ -1,23 +1,14 @@
 /** A `redis-server` for a measurement, on a free port of 127.0.0.1, without persistence. */
 import { Data, Effect, Schedule } from "effect"
 import { spawn } from "node:child_process"
-import { connect, createServer } from "node:net"
+import { connect } from "node:net"
+import { freePort } from "../../test/support/FreePort.ts"
 
 class NoRedisServer extends Data.TaggedError("NoRedisServer")<{ readonly problem: string }> {
   override get message() {
     return `redis-server did not start: ${this.problem}`
   }
 }
-
-const freePort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() =>
-      resume(typeof address === "object" && address !== null ? Effect.succeed(address.port) : Effect.die("no port"))
-    )
-  })
-})
 
 const isListening = (port: number) =>
   Effect.callback<void, NoRedisServer>((resume) => {

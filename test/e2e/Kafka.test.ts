@@ -2,6 +2,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Random, Schema } from "effect"
 import * as EventLogKafka from "../../src/layers/kafka/EventLogKafka.ts"
 import { EventLog } from "../../src/messaging/EventLog.ts"
+import { freePort } from "../support/FreePort.ts"
 import { describeWithKafkaNode } from "../support/Kafka.ts"
 import * as KafkaNode from "../support/KafkaNode.ts"
 import { dataDirectory, deploy, end, fixture, request, start } from "../support/Program.ts"
@@ -82,7 +83,7 @@ describeWithKafkaNode()("the program on Kafka", () => {
     "it starts, and takes uploads, when Kafka is not there yet; and ends when told to",
     () =>
       Effect.gen(function*() {
-        const port = yield* KafkaNode.freePort
+        const port = yield* freePort
         const program = yield* start(yield* dataDirectory, { KAFKA_BROKERS: `127.0.0.1:${port}` })
         const name = `early-${yield* Random.nextIntBetween(0, 1_000)}`
         const created = yield* request(program, "POST", "/api/v1/models", { json: { name } })

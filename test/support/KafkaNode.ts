@@ -2,9 +2,9 @@
 import { Config, Data, Effect, Queue } from "effect"
 import { spawn } from "node:child_process"
 import { existsSync, mkdtempSync } from "node:fs"
-import { createServer } from "node:net"
 import { homedir, tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
+import { freePort } from "./FreePort.ts"
 
 export const defaultVersion = "4.4.0"
 
@@ -25,21 +25,6 @@ export const canStart = (version = defaultVersion): boolean => {
     join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "maas/kafka")
   return isInstalled("java") && (isInstalled("mvn") || existsSync(join(cache, version)))
 }
-
-/** A port of 127.0.0.1 that nothing listens on. */
-export const freePort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() =>
-      resume(
-        address === null || typeof address === "string"
-          ? Effect.die(new Error("no TCP address"))
-          : Effect.succeed(address.port)
-      )
-    )
-  })
-})
 
 export interface KafkaNodeOptions {
   readonly version?: string

@@ -3,7 +3,6 @@ import { describe } from "@effect/vitest"
 import { Deferred, Effect, Schedule } from "effect"
 import { execFile, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
-import { createServer } from "node:net"
 import { delimiter, join } from "node:path"
 
 const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/bin", "/usr/local/bin"]
@@ -45,20 +44,6 @@ export const run = (tool: Tool, args: ReadonlyArray<string>) =>
         )
       })
   )
-
-export const freePort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() =>
-      resume(
-        address === null || typeof address === "string"
-          ? Effect.die(new Error("no TCP address"))
-          : Effect.succeed(address.port)
-      )
-    )
-  })
-})
 
 /**
  * The shell is the server's keeper: it waits on its standard input, which closes when the test run ends in whatever way

@@ -6,10 +6,11 @@ import { describe } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Redacted, Schedule } from "effect"
 import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
-import { connect, createServer } from "node:net"
+import { connect } from "node:net"
 import { delimiter, join } from "node:path"
 import * as Redis from "../../src/layers/redis/Redis.ts"
 import type { RedisOptions } from "../../src/layers/redis/Redis.ts"
+import { freePort } from "./FreePort.ts"
 
 const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/bin", "/usr/local/bin"]
 const binary = folders.map((folder) => join(folder, "redis-server")).find((path) => existsSync(path))
@@ -33,20 +34,6 @@ const keeper = `
   kill -KILL $! 2>/dev/null
   wait
 `
-
-const freePort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() =>
-      resume(
-        address === null || typeof address === "string"
-          ? Effect.die(new Error("no TCP address"))
-          : Effect.succeed(address.port)
-      )
-    )
-  })
-})
 
 /** Starts a process under a keeper; the effect inside ends both. */
 const launch = (command: ReadonlyArray<string>) =>

