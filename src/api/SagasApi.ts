@@ -86,25 +86,20 @@ const get = HttpApiEndpoint.get("get", "/:saga", {
 
 const refusable = [Problems.noSuchSaga, Problems.sagaActionRefused, ...Problems.idempotency] as const
 
-const cancel = HttpApiEndpoint.post("cancel", "/:saga/cancel", {
-  params: sagaPath,
-  headers: idempotencyHeader,
-  success: SagaDetails,
-  error: refusable
-}).annotate(RequiredScope, "admin").annotate(CountedAs, "writes").annotate(
+const act = <const Name extends string>(name: Name) =>
+  HttpApiEndpoint.post(name, `/:saga/${name}`, {
+    params: sagaPath,
+    headers: idempotencyHeader,
+    success: SagaDetails,
+    error: refusable
+  }).annotate(RequiredScope, "admin").annotate(CountedAs, "writes")
+
+const cancel = act("cancel").annotate(
   OpenApi.Description,
   "Turns the saga back, if it is not past its pivot. Answers when that is asked for, not when it is done."
 )
 
-const retry = HttpApiEndpoint.post("retry", "/:saga/retry", {
-  params: sagaPath,
-  headers: idempotencyHeader,
-  success: SagaDetails,
-  error: refusable
-}).annotate(RequiredScope, "admin").annotate(CountedAs, "writes").annotate(
-  OpenApi.Description,
-  "Lets a parked saga try again what it was parked over."
-)
+const retry = act("retry").annotate(OpenApi.Description, "Lets a parked saga try again what it was parked over.")
 
 const resolve = HttpApiEndpoint.post("resolve", "/:saga/resolve", {
   params: sagaPath,
