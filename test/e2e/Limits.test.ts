@@ -27,13 +27,13 @@ const call = (method: string, path: string, options?: RequestOptions) =>
   Effect.flatMap(Limited, (program) => request(program, method, path, options))
 
 const inputs = [{ name: "input", shape: [1, 4], datatype: "FP32", data: [5.1, 3.5, 1.4, 0.2] }]
-const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-/** The ways to a model: each endpoint by the express lane, and by the general way that a `traceparent` asks for. */
+const general = { prefer: "none-of-this" }
+/** The ways to a model: each endpoint by the express lane, and by the general way that a `Prefer` asks for. */
 const ways: ReadonlyArray<readonly [path: string, options: RequestOptions]> = [
   ["/v2/models/iris/infer", { json: { inputs } }],
   ["/api/v1/inference", { json: { model: "iris", inputs } }],
-  ["/v2/models/iris/versions/1/infer", { json: { inputs }, headers: { traceparent } }],
-  ["/api/v1/inference", { json: { model: "iris", inputs }, headers: { traceparent } }]
+  ["/v2/models/iris/versions/1/infer", { json: { inputs }, headers: general }],
+  ["/api/v1/inference", { json: { model: "iris", inputs }, headers: general }]
 ]
 const infer = (way: number, headers: Readonly<Record<string, string>>, body?: unknown) => {
   const [path, options] = ways[way % ways.length] ?? ["", {}]

@@ -4,7 +4,7 @@ import { Effect, Fiber, Schema } from "effect"
 import { hash } from "node:crypto"
 import { eventually, runnersOf } from "../support/Processes.ts"
 import { fixture, request } from "../support/Program.ts"
-import type { Program } from "../support/Program.ts"
+import type { Answer, Program } from "../support/Program.ts"
 import { call, internalSecret, Roles } from "../support/Roles.ts"
 import { history } from "../support/ServerSentEvents.ts"
 import { receiver, untilReceived } from "../support/WebhookReceiver.ts"
@@ -22,6 +22,10 @@ const Problem = Schema.Struct({
   traceId: Schema.String,
   errors: Schema.optionalKey(Schema.Array(Schema.Struct({ path: Schema.String })))
 })
+/** Without what is another's for each request. */
+const fieldsOf = (answer: Answer | undefined) =>
+  Object.fromEntries(Array.from(answer?.headers ?? []).filter(([name]) => name !== "date"))
+const withoutTrace = (answer: Answer | undefined) => answer?.text.replace(/"traceId":"[0-9a-f]+"/, "")
 const Readiness = Schema.Struct({ ready: Schema.Boolean, checks: Schema.Record(Schema.String, Schema.String) })
 const NewKey = Schema.Struct({ id: Schema.String, key: Schema.String })
 
@@ -193,6 +197,52 @@ layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices
           }),
         60_000
       )
+    })
+
+    describe("what is read through the gateway", () => {
+      it.effect("is answered alike by the express lane and by the general way", () =>
+        Effect.gen(function*() {
+          const { gateway, registry } = yield* Roles
+          yield* call("POST", models, { json: { name: "read" } })
+          for (const path of [`${models}/read`, `${models}/nobody-reads-this`]) {
+            const [lane, general] = yield* Effect.forEach([{}, { prefer: "none-of-this" }], (headers) =>
+              call("GET", path, { headers: { "x-request-id": "mine", ...headers } }))
+            assert.strictEqual(lane?.status, general?.status)
+            assert.deepStrictEqual(fieldsOf(lane), fieldsOf(general))
+            assert.strictEqual(withoutTrace(lane), withoutTrace(general))
+          }
+          assert.strictEqual((yield* request(registry, "GET", `${models}/read`)).status, 401)
+          assert.strictEqual((yield* request({ ...gateway, key: "maas_x" }, "GET", `${models}/read`)).status, 401)
+        }))
+
+      it.effect("is what holds after it was asked, however many ask at once, and tells each his own trace", () =>
+        Effect.gen(function*() {
+          yield* call("POST", models, { json: { name: "changing" } })
+          const readers = yield* Effect.forkChild(
+            Effect.forever(Effect.all(
+              Array.from({ length: 8 }, () => call("GET", `${models}/changing`)),
+              { concurrency: "unbounded" }
+            ))
+          )
+          for (let n = 0; n < 30; n++) {
+            const changed = yield* call("PATCH", `${models}/changing`, { json: { description: `${n}` } })
+            const read = yield* call("GET", `${models}/changing`)
+            assert.strictEqual(read.text, changed.text)
+            assert.strictEqual(read.headers.get("etag"), changed.headers.get("etag"))
+          }
+          yield* Fiber.interrupt(readers)
+          const traces = Array.from({ length: 8 }, (_, n) => `${n}af7651916cd43dd8448eb211c80319c`)
+          const missing = yield* Effect.forEach(
+            traces,
+            (trace) =>
+              call("GET", `${models}/nobody-is-this`, {
+                headers: { traceparent: `00-${trace}-b7ad6b7169203331-00` }
+              }),
+            { concurrency: "unbounded" }
+          )
+          const told = yield* Effect.forEach(missing, ({ json }) => problem(json))
+          assert.deepStrictEqual(told.map(({ traceId }) => traceId), traces)
+        }))
     })
 
     describe("what goes wrong is told as by one process", () => {

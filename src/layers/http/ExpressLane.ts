@@ -1,6 +1,6 @@
 /**
- * A short way for the calls that most requests are: small JSON to a model and its answer. The general way (router,
- * contract, middleware) costs several times what such a call does, which would bound the whole platform.
+ * A short way for what most requests are: small JSON to a model and its answer, and the reading of one thing. The general
+ * way (router, contract, middleware) costs several times what such a request does, which would bound the whole platform.
  *
  * The lane takes only requests that need none of the rest, and answers only what goes well. Everything else goes the
  * general way: a request that is unusual, before anything was done for it; one that failed, together with what came out,
@@ -10,7 +10,7 @@ import { Clock, Context, Effect, Exit, Fiber, Layer, Tracer } from "effect"
 import type { Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { HttpServerRequest } from "effect/http"
-import { HttpServerResponse } from "effect/http"
+import { HttpMethod, HttpServerResponse } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http"
 import { Caller, RequiredScope } from "../../api/Authorization.ts"
@@ -24,12 +24,20 @@ import * as CallDeadline from "./CallDeadline.ts"
 import { requestIdOf } from "./Edge.ts"
 import { RequestCounter } from "./RequestCounter.ts"
 
-/** An endpoint that takes JSON and answers JSON, by a function from text to text. */
+/** A good answer: JSON, with status 200. */
+export interface LaneAnswer {
+  readonly text: string
+  /** Header fields besides those of the text itself, in lower case. */
+  readonly fields?: Readonly<Record<string, string>> | undefined
+}
+
+/** An endpoint that takes JSON, or no body where its method has none, and answers JSON. */
 export interface LaneCall<Params, E> {
   readonly endpoint: HttpApiEndpoint.Top
   /** The parameters in a path; undefined for one that is another endpoint's, or odd. */
   readonly match: (path: string) => Params | undefined
-  readonly answer: (params: Params, body: string, caller: Principal) => Effect.Effect<string, E>
+  /** `body` is empty where there is none. */
+  readonly answer: (params: Params, body: string, caller: Principal) => Effect.Effect<LaneAnswer, E>
 }
 
 /** Sends a request the general way. */
@@ -55,8 +63,11 @@ const unusual: ReadonlyArray<string> = ["idempotency-key", "prefer", "content-en
 
 const json = /^application\/json(?:; ?charset=utf-8)?$/i
 
-const isUsual = (headers: IncomingHttpHeaders): boolean =>
-  json.test(headers["content-type"] ?? "") && Number(headers["content-length"]) <= largestBody &&
+/** Without any of what only the general way understands, and with a short body of JSON where the method has one, or none. */
+const isUsual = (headers: IncomingHttpHeaders, hasBody: boolean): boolean =>
+  (hasBody
+    ? json.test(headers["content-type"] ?? "") && Number(headers["content-length"]) <= largestBody
+    : headers["content-length"] === undefined && headers["transfer-encoding"] === undefined) &&
   unusual.every((name) => headers[name] === undefined)
 
 const utf8 = new TextDecoder()
@@ -74,8 +85,9 @@ const readBody = (request: IncomingMessage, then: (body: string) => void): void 
 type Count = NonNullable<ReturnType<RequestCounter["Service"]["of"]>>
 
 interface Answered {
-  readonly text: string
-  readonly fields: HeaderFields.Fields
+  readonly answer: LaneAnswer
+  /** Of the limit that the request counted against. */
+  readonly limit: HeaderFields.Fields
 }
 
 /** The work of a request, once its body has been read. */
@@ -84,6 +96,9 @@ type Work = (body: string) => Effect.Effect<Answered, unknown>
 interface Lane {
   /** Undefined for a request that is not this lane's. */
   readonly begin: (request: IncomingMessage) => Work | undefined
+  readonly method: string
+  readonly hasBody: boolean
+  /** The route's pattern. */
   readonly path: string
 }
 
@@ -104,11 +119,11 @@ const make = Effect.gen(function*() {
   const open = <Params, E>({ endpoint, match, answer }: LaneCall<Params, E>) => {
     const scope = Context.get(endpoint.annotations, RequiredScope)
     /** What came out for those that go the general way now, whose body is read already. */
-    const failed = new WeakMap<object, Effect.Effect<string, E>>()
+    const failed = new WeakMap<object, Effect.Effect<LaneAnswer, E>>()
     const count = counter.of(Context.get(endpoint.annotations, CountedAs))
 
-    const answered = (request: IncomingMessage, answer: Effect.Effect<string, E>, fields: HeaderFields.Fields) =>
-      Effect.onExitPrimitive(Effect.map(answer, (text): Answered => ({ text, fields })), (exit) => {
+    const answered = (request: IncomingMessage, answer: Effect.Effect<LaneAnswer, E>, limit: HeaderFields.Fields) =>
+      Effect.onExitPrimitive(Effect.map(answer, (answer): Answered => ({ answer, limit })), (exit) => {
         if (Exit.isFailure(exit)) failed.set(request, Effect.failCause(exit.cause))
         return undefined
       })
@@ -117,7 +132,7 @@ const make = Effect.gen(function*() {
     const limited = (
       count: Count,
       request: IncomingMessage,
-      answer: Effect.Effect<string, E>,
+      answer: Effect.Effect<LaneAnswer, E>,
       caller: Principal
     ): Effect.Effect<Answered, unknown> =>
       Effect.flatMap(
@@ -148,23 +163,25 @@ const make = Effect.gen(function*() {
         )
       }
     }
-    lanes.push({ begin, path: endpoint.path })
+    const hasBody = HttpMethod.hasBody(endpoint.method)
+    lanes.push({ begin, method: endpoint.method, hasBody, path: endpoint.path })
     return (request: HttpServerRequest.HttpServerRequest, params: Params) =>
       Effect.map(
         failed.get(request.source) ??
           Effect.flatMap(Caller, (caller) =>
-            Effect.flatMap(Effect.orDie(request.text), (body) => answer(params, body, caller))),
-        (text) =>
-          HttpServerResponse.text(text, { contentType: "application/json" })
+            hasBody
+              ? Effect.flatMap(Effect.orDie(request.text), (body) => answer(params, body, caller))
+              : answer(params, "", caller)),
+        ({ text, fields }) => HttpServerResponse.text(text, { contentType: "application/json", headers: fields })
       )
   }
 
   const take = (request: IncomingMessage, response: ServerResponse, general: General, scope: Scope.Scope): boolean => {
-    if (request.method !== "POST" || !isUsual(request.headers)) return false
-    for (const { begin, path } of lanes) {
-      const work = begin(request)
+    for (const lane of lanes) {
+      if (lane.method !== request.method || !isUsual(request.headers, lane.hasBody)) continue
+      const work = lane.begin(request)
       if (work !== undefined) {
-        run(work, { path, url: request.url ?? "" }, request, response, general, scope)
+        run(work, lane, request, response, general, scope)
         return true
       }
     }
@@ -173,7 +190,7 @@ const make = Effect.gen(function*() {
 
   const run = (
     work: Work,
-    { path, url }: { readonly path: string; readonly url: string },
+    { hasBody, method, path }: Lane,
     request: IncomingMessage,
     response: ServerResponse,
     general: General,
@@ -181,7 +198,7 @@ const make = Effect.gen(function*() {
   ): void => {
     const started = clock.monotonicTimeNanosUnsafe()
     metrics.requestStarted()
-    const span = traces.begin({ method: "POST", url, headers: request.headers })
+    const span = traces.begin({ method, url: request.url ?? "", headers: request.headers })
     const fork = Effect.runForkWith(Context.add(context, Tracer.ParentSpan, span))
     let fiber: Fiber.Fiber<unknown, unknown> | undefined
     response.on("close", () => {
@@ -190,13 +207,14 @@ const make = Effect.gen(function*() {
         traces.abandoned(span)
       } else if (!response.writableEnded) fiber.interruptUnsafe()
     })
-    readBody(request, (body) => {
+    const answer = (body: string): void => {
       const answered = Effect.flatMap(
         work(body),
-        ({ text, fields }) =>
+        ({ answer: { text, fields }, limit }) =>
           Effect.map(requestIdOf(request.headers, random), (id) => {
             response.writeHead(200, {
               ...fields,
+              ...limit,
               "content-type": "application/json",
               "content-length": Buffer.byteLength(text),
               "x-request-id": id
@@ -208,7 +226,7 @@ const make = Effect.gen(function*() {
       fiber.addObserver((exit) => {
         metrics.requestEnded()
         if (Exit.isSuccess(exit)) {
-          metrics.observe("POST", path, 200, Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9)
+          metrics.observe(method, path, 200, Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9)
           traces.answered(span, { route: path, status: 200 })
         } else if (response.destroyed) {
           traces.abandoned(span)
@@ -217,7 +235,9 @@ const make = Effect.gen(function*() {
           general(request, response)
         }
       })
-    })
+    }
+    if (hasBody) readBody(request, answer)
+    else answer("")
   }
 
   return ExpressLane.of({ open, take })

@@ -62,10 +62,11 @@ export const layer = HttpApiBuilder.group(
       Effect.flatMap(readSynchronous(text), (body) =>
         Effect.map(
           inference.infer(body.model, choiceOf(body), body.inputs),
-          ({ deployment, outputs }) =>
-            `{"model":${JSON.stringify(deployment.model)},"version":${deployment.version},"outputs":${
+          ({ deployment, outputs }) => ({
+            text: `{"model":${JSON.stringify(deployment.model)},"version":${deployment.version},"outputs":${
               outputsJson(outputs)
             }}`
+          })
         ))
 
     const once = lane.open({
@@ -121,7 +122,7 @@ export const layer = HttpApiBuilder.group(
         idempotent(
           key,
           () => fingerprint("infer", text),
-          Effect.map(answer(text), (answered) => jsonAnswer(200, answered))
+          Effect.map(answer(text), (answered) => jsonAnswer(200, answered.text))
         ))
     })
   })

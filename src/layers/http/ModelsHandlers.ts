@@ -3,6 +3,7 @@ import type { Multipart } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Caller } from "../../api/Authorization.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
+import { ModelsApi } from "../../api/ModelsApi.ts"
 import { setResponseHeaders } from "../../api/ResponseHeaders.ts"
 import type { IdempotencyKey } from "../../domain/access/Idempotency.ts"
 import { DependencyUnavailable, usualOutageSeconds } from "../../domain/DependencyUnavailable.ts"
@@ -12,9 +13,12 @@ import type { Upload } from "../../services/CreateModel.ts"
 import type { ModelRecord } from "../../services/ModelRepository.ts"
 import { Models } from "../../services/Models.ts"
 import { Versions } from "../../services/Versions.ts"
+import { ExpressLane } from "./ExpressLane.ts"
+import type { LaneAnswer } from "./ExpressLane.ts"
 import { answerOf, fingerprint, makeTracked, respond } from "./IdempotentAnswer.ts"
 import { readForm } from "./Multipart.ts"
 import { makePage } from "./Pages.ts"
+import { modelAt } from "./Paths.ts"
 import { etagOf, revisionsOf } from "./Preconditions.ts"
 import { invalidPayload } from "./RequestCheck.ts"
 
@@ -43,8 +47,28 @@ const sagaAt = (id: string) => ({ location: `/api/v1/admin/sagas/${id}` })
 
 const created = answerOf(Model, 201)
 const ok = answerOf(Model, 200)
-const withEtag = (answer: typeof ok) => ({ model, revision }: ModelRecord) =>
-  answer(model, { etag: etagOf(revision), location: `/api/v1/models/${model.name}` })
+const fieldsOf = ({ model, revision }: ModelRecord) => ({
+  etag: etagOf(revision),
+  location: `/api/v1/models/${model.name}`
+})
+const withEtag = (answer: typeof ok) => (record: ModelRecord) => answer(record.model, fieldsOf(record))
+
+const encode = Schema.encodeEffect(Model)
+const { get } = ModelsApi.endpoints
+
+/** Those who read a model at the same moment are given one record: it is written as JSON once for all of them. */
+const makeRead = () => {
+  const written = new WeakMap<ModelRecord, LaneAnswer>()
+  return (record: ModelRecord): Effect.Effect<LaneAnswer> => {
+    const known = written.get(record)
+    if (known !== undefined) return Effect.succeed(known)
+    return Effect.map(Effect.orDie(encode(record.model)), (encoded) => {
+      const answer = { text: JSON.stringify(encoded), fields: fieldsOf(record) }
+      written.set(record, answer)
+      return answer
+    })
+  }
+}
 
 const page = makePage(Schema.encodeEffect(cursorOf(ModelId)))
 
@@ -55,7 +79,14 @@ export const layer = HttpApiBuilder.group(
     const tracked = yield* makeTracked
     const models = yield* Models
     const versions = yield* Versions
+    const lane = yield* ExpressLane
     const answer = (record: ModelRecord) => Effect.map(withEtag(ok)(record), respond)
+    const read = makeRead()
+    const readModel = lane.open({
+      endpoint: get,
+      match: modelAt,
+      answer: (model) => Effect.flatMap(models.get(model), read)
+    })
 
     const make = Effect.fnUntraced(function*(
       key: IdempotencyKey | undefined,
@@ -85,13 +116,12 @@ export const layer = HttpApiBuilder.group(
       Effect.scoped
     )
 
-    return handlers.handleAll({
+    return handlers.handleRaw("get", ({ params, request }) => readModel(request, params.model)).handleAll({
       create: ({ headers, payload }) => {
         const key = headers["idempotency-key"]
         return Stream.isStream(payload) ? makeWithFile(key, payload) : make(key, [], payload, null)
       },
       list: ({ query }) => page(query, (cut) => models.list({ ...cut, text: query.q, tag: query.tag }), ({ id }) => id),
-      get: ({ params }) => Effect.flatMap(models.get(params.model), answer),
       update: ({ params, headers, payload }) =>
         Effect.flatMap(models.update(params.model, payload, revisionsOf(headers["if-match"])), answer),
       remove: ({ params, headers }) =>

@@ -87,9 +87,11 @@ export const layer = HttpApiBuilder.group(
           Effect.flatMap(({ deployment, outputs }) =>
             Effect.map(selectOutputs(body.outputs, outputs), (selected) => {
               const id = body.id === undefined ? "" : `"id":${JSON.stringify(body.id)},`
-              return `{"model_name":${
-                JSON.stringify(deployment.model)
-              },"model_version":"${deployment.version}",${id}"outputs":${outputsJson(selected)}}`
+              return {
+                text: `{"model_name":${
+                  JSON.stringify(deployment.model)
+                },"model_version":"${deployment.version}",${id}"outputs":${outputsJson(selected)}}`
+              }
             })
           )
         ))

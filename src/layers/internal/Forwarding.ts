@@ -1,5 +1,5 @@
 /** Requests of callers, handed on to the role that answers them, and its answers handed back. */
-import { Duration, Effect, Option, Tracer } from "effect"
+import { Data, Duration, Effect, Option, Tracer } from "effect"
 import type { Redacted } from "effect"
 import { HttpMethod, HttpServerResponse } from "effect/http"
 import type { HttpServerRequest } from "effect/http"
@@ -8,6 +8,7 @@ import { Readable } from "node:stream"
 import { Caller } from "../../api/Authorization.ts"
 import type { Principal } from "../../domain/access/Principal.ts"
 import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
+import type { WireAnswer } from "./Connections.ts"
 import { authorizationOf, callerHeader, encodeCaller } from "./InternalHeaders.ts"
 import { repeatabilityOf } from "./Upstream.ts"
 import type { Upstream, UpstreamError } from "./Upstream.ts"
@@ -65,6 +66,19 @@ export const answerFields = (headers: IncomingHttpHeaders): Record<string, strin
     const value = headers[name]
     if (value !== undefined && !ownAnswerFields.has(name)) fields[name] = isText(value) ? value : value.join(", ")
   }
+  return fields
+}
+
+/** An answer that is not simply good: it goes back the general way, as it is. */
+export class OtherAnswer extends Data.TaggedError("OtherAnswer")<{ readonly response: Response }> {}
+
+/** As it was given. */
+export const asItIs = ({ status, headers, body }: WireAnswer<string>): Response =>
+  HttpServerResponse.text(body, { status, headers: answerFields(headers), contentType: contentTypeOf(headers) })
+
+/** Without those that the text's own length and type stand for. */
+export const textFields = (headers: IncomingHttpHeaders): Record<string, string> => {
+  const { "content-length": _length, "content-type": _type, ...fields } = answerFields(headers)
   return fields
 }
 

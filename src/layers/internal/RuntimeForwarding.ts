@@ -1,6 +1,5 @@
 /** The runtime's part of the API as a gateway answers it: from the runtime, or with what it said last. */
-import { Clock, Data, Duration, Effect, Layer } from "effect"
-import { HttpServerResponse } from "effect/http"
+import { Clock, Duration, Effect, Layer } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
 import { HttpApiBuilder } from "effect/http-api"
@@ -13,16 +12,13 @@ import type { DependencyUnavailable } from "../../domain/DependencyUnavailable.t
 import { show } from "../../resilience/PulledMetrics.ts"
 import * as Retry from "../../resilience/Retry.ts"
 import { ExpressLane } from "../http/ExpressLane.ts"
+import type { LaneAnswer } from "../http/ExpressLane.ts"
 import { preferencesOf } from "../http/Prefer.ts"
 import { needed, Settings } from "../settings/Settings.ts"
 import * as Forwarding from "./Forwarding.ts"
+import { OtherAnswer } from "./Forwarding.ts"
 import { StaleAnswers } from "./StaleAnswers.ts"
 import { RuntimeUpstream } from "./Upstreams.ts"
-
-type Response = HttpServerResponse.HttpServerResponse
-
-/** An answer that is not simply good: it goes back the general way, as it is. */
-class OtherAnswer extends Data.TaggedError("OtherAnswer")<{ readonly response: Response }> {}
 
 /** A call may wait twice as long as it runs, and may find its model not loaded yet. */
 const patience = Effect.map(
@@ -48,7 +44,7 @@ const asker = Effect.fnUntraced(function*(cache: string) {
     path: string,
     body: string,
     caller: Principal
-  ): Effect.Effect<string, OtherAnswer | DependencyUnavailable> => {
+  ): Effect.Effect<LaneAnswer, OtherAnswer | DependencyUnavailable> => {
     const key = `${path} ${hash("sha1", body, "base64url")}`
     return Effect.matchEffect(
       Effect.flatMap(
@@ -56,19 +52,12 @@ const asker = Effect.fnUntraced(function*(cache: string) {
         (headers) => upstream.ask({ method: "POST", path, headers, body, patience: longest, call: Retry.safe })
       ),
       {
-        onSuccess: ({ status, headers, body }) => {
-          if (status === 200) {
-            kept.keep(key, body, json["content-type"])
-            return Effect.succeed(body)
-          }
-          const response = HttpServerResponse.text(body, {
-            status,
-            headers: Forwarding.answerFields(headers),
-            contentType: Forwarding.contentTypeOf(headers)
-          })
-          return Effect.fail(new OtherAnswer({ response }))
+        onSuccess: (answer) => {
+          if (answer.status !== 200) return Effect.fail(new OtherAnswer({ response: Forwarding.asItIs(answer) }))
+          kept.keep(key, answer.body, json["content-type"])
+          return Effect.succeed({ text: answer.body })
         },
-        onFailure: (failure): Effect.Effect<string, OtherAnswer | DependencyUnavailable> => {
+        onFailure: (failure): Effect.Effect<LaneAnswer, OtherAnswer | DependencyUnavailable> => {
           const response = kept.respond(key)
           return Effect.fail(
             response === undefined ? Forwarding.unavailable("runtime", failure) : new OtherAnswer({ response })

@@ -1,10 +1,11 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { DateTime, Effect, Layer, Option, Schema } from "effect"
+import { Context, DateTime, Effect, Layer, Option, Schema } from "effect"
 import type { Statement } from "effect/sql"
 import { SqlSchema } from "effect/sql"
 import { Sha256 } from "../../domain/model/Artifact.ts"
 import { ModelNameTaken } from "../../domain/model/ModelErrors.ts"
 import { VersionFailure, VersionNumber, VersionStatus } from "../../domain/model/Version.ts"
+import * as Coalescer from "../../resilience/Coalescer.ts"
 import { ModelRepository } from "../../services/ModelRepository.ts"
 import { ModelRow, stateColumns, toModelRecord, toVersionRecord, VersionRow } from "./ModelRows.ts"
 import { query, unavailableOrDie } from "./PgErrors.ts"
@@ -17,6 +18,10 @@ const containing = (text: string) => `%${text.replaceAll(/[\\%_]/g, (special) =>
 const artifactJson = (table: string) =>
   `CASE WHEN ${table}.sha256 IS NOT NULL THEN
      jsonb_build_object('sha256', ${table}.sha256, 'size', ${table}.size, 'format', ${table}.format) END`
+
+/** Of the statements that find models for all who ask at the same moment: how many run at once, for how many models each. */
+const statementsAtOnce = 2
+const refsAtOnce = 100
 
 /** The first half of the advisory locks of owners; the second is the owner's hash. */
 const ownerLocks = 0x6f776e
@@ -55,8 +60,44 @@ export const layer = Layer.effect(
           lock ? sql`FOR UPDATE OF m` : sql``
         }`
     })
-    const findModel = (lock: boolean) => (ref: string) =>
+    const findOne = (lock: boolean) => (ref: string) =>
       query(selectModel({ ref, lock })).pipe(Effect.map((row) => Option.getOrUndefined(Option.map(row, toModelRecord))))
+
+    const selectByRefs = SqlSchema.findAll({
+      Request: Schema.Struct({ names: Schema.Array(Schema.String), ids: Schema.Array(Schema.String) }),
+      Result: ModelRow,
+      execute: ({ names, ids }) =>
+        sql`SELECT ${modelColumns} FROM models m WHERE ${
+          sql.or([
+            ...(names.length === 0 ? [] : [sql`m.name = ANY (${names}::text[])`]),
+            ...(ids.length === 0 ? [] : [sql`m.id = ANY (${ids}::uuid[])`])
+          ])
+        } AND m.state = 'active'`
+    })
+    /** The models of those who ask at the same moment, by one statement. */
+    const together = yield* Coalescer.make({
+      atOnce: statementsAtOnce,
+      most: refsAtOnce,
+      key: (ref: string) => ref,
+      run: (refs) => {
+        const names = refs.filter((ref) => !isUuid(ref))
+        const ids = refs.filter(isUuid)
+        return Effect.map(query(selectByRefs({ names, ids })), (rows) => {
+          const records = rows.map(toModelRecord)
+          const byName = new Map(records.map((record) => [String(record.model.name), record]))
+          const byId = new Map(records.map((record) => [String(record.model.id), record]))
+          return (ref: string) => isUuid(ref) ? byId.get(ref.toLowerCase()) : byName.get(ref)
+        })
+      }
+    })
+    const alone = findOne(false)
+    /** In a transaction, that one's own view; and a trace that is recorded has the statement of its own request. */
+    const find: ModelRepository["Service"]["find"] = (ref) =>
+      Effect.withFiber((fiber) =>
+        fiber.cache.span?.sampled === true || Option.isSome(Context.getOption(fiber.context, sql.transactionService))
+          ? alone(ref)
+          : together(ref)
+      )
 
     const selectModels = SqlSchema.findAll({
       Request: Schema.Struct({
@@ -206,10 +247,10 @@ export const layer = Layer.effect(
           Effect.asVoid
         ),
       hasRoomFor: (owner, bytes, limits) => Effect.map(usageOf(owner), (used) => used.bytes + bytes <= limits.bytes),
-      find: findModel(false),
+      find,
       knows: (id) =>
         query(sql`SELECT FROM models WHERE id = ${id}::uuid`).pipe(Effect.map((rows) => rows.length === 1)),
-      lock: findModel(true),
+      lock: findOne(true),
       list: (filter) =>
         query(selectModels(filter)).pipe(Effect.map((rows) => rows.map((row) => toModelRecord(row).model))),
       update: (id, { description, tags }, at) =>

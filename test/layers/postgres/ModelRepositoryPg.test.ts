@@ -77,6 +77,56 @@ describe("ModelRepositoryPg", () => {
         assert.strictEqual((yield* repository.find("taken"))?.model.id, first.id)
       }))
 
+    it.effect("finds for many at once what each of them asked for, by name and by id", () =>
+      Effect.gen(function*() {
+        const repository = yield* ModelRepository
+        const models = yield* Effect.forEach(["at-once-1", "at-once-2"], (name) =>
+          Effect.tap(Registry.newModel(ModelName.make(name)), Registry.insert))
+        const nobody = yield* Registry.newModel(ModelName.make("nobody"))
+        const refs = models.flatMap(({ id, name }) => [id, name, id.toUpperCase(), name]).concat(nobody.id, "nobody")
+        const found = yield* Effect.forEach(refs, repository.find, { concurrency: "unbounded" })
+        assert.deepStrictEqual(
+          found.map((record) =>
+            record?.model.name
+          ),
+          [...models.flatMap(({ name }) => [name, name, name, name]), undefined, undefined]
+        )
+        assert.strictEqual(found[1], found[3])
+      }))
+
+    it.effect("finds what was written before it was asked, whatever others have asked meanwhile", () =>
+      Effect.gen(function*() {
+        const repository = yield* ModelRepository
+        const model = yield* Registry.newModel(ModelName.make("fresh"))
+        yield* Registry.insert(model)
+        const others = yield* Effect.forkChild(Effect.forever(repository.find("fresh")))
+        for (let n = 0; n < 50; n++) {
+          yield* repository.update(model.id, { description: `${n}`, tags: [] }, yield* DateTime.now)
+          assert.strictEqual((yield* repository.find("fresh"))?.model.description, `${n}`)
+        }
+        yield* Fiber.interrupt(others)
+      }))
+
+    it.effect("finds in a transaction what that has written, and nobody else does", () =>
+      Effect.gen(function*() {
+        const repository = yield* ModelRepository
+        const sql = yield* SqlClient.SqlClient
+        const model = yield* Registry.newModel(ModelName.make("unseen"))
+        yield* Registry.insert(model)
+        const written = yield* Deferred.make<void>()
+        const looked = yield* Deferred.make<void>()
+        const inside = yield* Effect.forkChild(sql.withTransaction(Effect.gen(function*() {
+          yield* repository.update(model.id, { description: "new", tags: [] }, yield* DateTime.now)
+          yield* Deferred.succeed(written, undefined)
+          yield* Deferred.await(looked)
+          return yield* repository.find("unseen")
+        })))
+        yield* Deferred.await(written)
+        assert.strictEqual((yield* repository.find("unseen"))?.model.description, "")
+        yield* Deferred.succeed(looked, undefined)
+        assert.strictEqual((yield* Fiber.join(inside))?.model.description, "new")
+      }))
+
     it.effect("finds models by parts of their texts and by tag, and takes wildcards for themselves", () =>
       Effect.gen(function*() {
         const repository = yield* ModelRepository
