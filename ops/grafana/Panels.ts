@@ -153,7 +153,10 @@ export const rows: ReadonlyArray<Row> = [
         title: "Consumer lag",
         description: "Records that a group has not handled yet",
         unit: "short",
-        queries: [{ expr: "max by (group, topic) (maas_consumer_lag)", legend: "{{group}} {{topic}}" }]
+        queries: [{
+          expr: "sum by (group, topic) (max by (group, topic, partition) (messaging_consumer_lag))",
+          legend: "{{group}} {{topic}}"
+        }]
       },
       {
         title: "Records handled",

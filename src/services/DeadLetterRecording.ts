@@ -1,25 +1,19 @@
-/** Keeps the book of dead letters, and the figures that tell how messages are doing. */
+/** Keeps the book of dead letters, and the figure of those that wait. */
 import { Effect, Layer, Metric, Schedule } from "effect"
 import * as DeadLetterRecorder from "../messaging/DeadLetterRecorder.ts"
 import { DeadLetters } from "../messaging/DeadLetters.ts"
-import { eventTopics, lags } from "./EventTopics.ts"
+import { eventTopics } from "./EventTopics.ts"
 
-const lagGauge = Metric.gauge("messaging_consumer_lag", {
-  description: "Records that a group has not handled yet, by topic and partition"
-})
 const deadGauge = Metric.gauge("messaging_dead_letters_waiting", {
   description: "Dead letters that nobody has replayed or discarded, by topic and group"
 })
 const refreshEvery = "10 seconds"
 
-const figures = Effect.gen(function*() {
+/** Sets the figure, again and again. */
+const showing = Effect.gen(function*() {
   const book = yield* DeadLetters
   let shown: ReadonlyArray<{ readonly topic: string; readonly group: string }> = []
   const refresh = Effect.gen(function*() {
-    for (const { group, lag, partition, topic } of yield* lags) {
-      const labels = { group, topic, partition: String(partition) }
-      yield* Metric.update(Metric.withAttributes(lagGauge, labels), lag)
-    }
     const waiting = yield* book.waiting
     // What was shown is gone now, which nothing else would say
     for (const { group, topic } of shown) {
@@ -31,7 +25,10 @@ const figures = Effect.gen(function*() {
     }
     shown = waiting
   })
-  return { refresh }
+  yield* refresh.pipe(
+    Effect.catch((error) => Effect.logDebug("The figure of dead letters can't be read now", error)),
+    Effect.repeat(Schedule.spaced(refreshEvery))
+  )
 })
 
 export const layer = Layer.effectDiscard(Effect.gen(function*() {
@@ -42,10 +39,5 @@ export const layer = Layer.effectDiscard(Effect.gen(function*() {
     Effect.retry(Schedule.spaced("2 seconds")),
     Effect.forkScoped
   )
-  const { refresh } = yield* figures
-  yield* refresh.pipe(
-    Effect.catch((error) => Effect.logDebug("Figures of messages can't be read now", error)),
-    Effect.repeat(Schedule.spaced(refreshEvery)),
-    Effect.forkScoped
-  )
+  yield* Effect.forkScoped(showing)
 }))

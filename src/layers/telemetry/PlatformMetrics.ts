@@ -1,8 +1,7 @@
 import { Duration, Effect, Layer } from "effect"
 import { Counter, Gauge } from "prom-client"
-import { EventLog } from "../../messaging/EventLog.ts"
 import { OutboxStore } from "../../messaging/OutboxStore.ts"
-import { consumerGroups } from "../../services/EventTopics.ts"
+import { lags } from "../../services/EventTopics.ts"
 import { RunnerFigures } from "../onnx/RunnerFigures.ts"
 import { Prometheus } from "./Prometheus.ts"
 
@@ -58,7 +57,6 @@ export const runners = Layer.effectDiscard(Effect.gen(function*() {
 export const messaging = Layer.effectDiscard(Effect.gen(function*() {
   const { registry } = yield* Prometheus
   const outbox = yield* OutboxStore
-  const log = yield* EventLog
   const registers = [registry]
 
   const backlog = new Gauge({
@@ -72,9 +70,9 @@ export const messaging = Layer.effectDiscard(Effect.gen(function*() {
     registers
   })
   const lag = new Gauge({
-    name: "maas_consumer_lag",
-    help: "Records that a group has not handled yet, by topic",
-    labelNames: ["group", "topic"],
+    name: "messaging_consumer_lag",
+    help: "Records that a group has not handled yet, by topic and partition",
+    labelNames: ["group", "topic", "partition"],
     registers
   })
 
@@ -82,12 +80,7 @@ export const messaging = Layer.effectDiscard(Effect.gen(function*() {
     const { count, oldestAge } = yield* outbox.backlog
     backlog.set(count)
     age.set(Duration.toSeconds(oldestAge))
-    for (const group of consumerGroups) {
-      const byTopic = Map.groupBy(yield* log.lag(group), ({ topic }) => topic)
-      for (const [topic, all] of byTopic) {
-        lag.set({ group, topic }, all.reduce((sum, partition) => sum + partition.lag, 0))
-      }
-    }
+    for (const { group, lag: behind, partition, topic } of yield* lags) lag.set({ group, topic, partition }, behind)
   })
   yield* refresh.pipe(
     Effect.catch((error) => Effect.logDebug("Figures can't be read now", error)),
