@@ -145,7 +145,7 @@ describe("rate limits in a Redis that misbehaves", () => {
       Effect.gen(function*() {
         let isLate = true
         const held: Array<() => void> = []
-        const granted = "*5\r\n:1\r\n:9\r\n:1000\r\n:5\r\n:1\r\n"
+        const granted = "*3\r\n:1000\r\n:3600000\r\n:1000\r\n"
         const fake = yield* FakeRedis.start({
           answer: (_, socket) => {
             if (!isLate) return granted

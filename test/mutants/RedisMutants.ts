@@ -5,8 +5,9 @@ const limits = ["test/laws/ratelimit/StoreRedis.test.ts"]
 const shared = ["test/laws/circuit/SharedCircuitBreaker.test.ts"]
 
 const circuit = "src/layers/redis/lua/circuit.lua"
-const take = "src/layers/redis/lua/take.lua"
-const states = "src/layers/redis/lua/states.lua"
+const usual = "src/layers/redis/lua/usual.lua"
+const any = "src/layers/redis/lua/any.lua"
+const own = "src/layers/redis/lua/own.lua"
 
 /** Mistakes in what runs in Redis, and in what asks it. */
 export const redisMutants: ReadonlyArray<Mutant> = [
@@ -14,8 +15,9 @@ export const redisMutants: ReadonlyArray<Mutant> = [
     name: "scripts go by the client's clock",
     law: 11,
     file: "src/layers/redis/LuaScript.ts",
-    from: ".join(\"\\n\"))",
-    to: ".join(\"\\n\").replace(\"call('TIME')\", `{ ${Math.floor(Date.now() / 1_000)}, 0 }`))",
+    from: "readFileSync(join(import.meta.dirname, \"lua\", name), \"utf8\")",
+    to: "readFileSync(join(import.meta.dirname, \"lua\", name), \"utf8\")"
+      + ".replace(\"call('TIME')\", `{ ${Math.floor(Date.now() / 1_000)}, 0 }`)",
     tests: circuits
   },
   {
@@ -85,17 +87,58 @@ export const redisMutants: ReadonlyArray<Mutant> = [
   {
     name: "of several limits those that allow are taken where another refuses",
     law: 12,
-    file: take,
-    from: "    if decision[1] ~= areAdmitted then\n",
-    to: "    if false then\n",
+    file: any,
+    from: "    elseif decision[1] then\n",
+    to: "    elseif decision[1] then\n      write(key, policy, decision[4], decision[5], decision[6])\n",
     tests: limits
   },
   {
     name: "in Redis a fixed window begins anew with each call",
     law: 4,
-    file: states,
+    file: usual,
+    from: "if start == since then count = held end",
+    to: "if start == since then count = 0 end",
+    tests: limits
+  },
+  {
+    name: "in Redis a fixed window begins anew with each call that comes with others",
+    law: 4,
+    file: own,
     from: "  if start < current then return current, 0, false end\n",
     to: "  if start <= current then return current, 0, false end\n",
+    tests: limits
+  },
+  {
+    name: "in Redis a window or a bucket goes on under another policy as if it were its own",
+    law: 14,
+    file: usual,
+    from:
+      "    local count = 0\n    since = now - now % window\n    if state then\n      if sub(state, 1, POLICY_BYTES) ~= id then break end\n",
+    to: "    local count = 0\n    since = now - now % window\n    if state then\n",
+    tests: limits
+  },
+  {
+    name: "in Redis the key of a bucket ends before its debt is repaid",
+    law: 1,
+    file: usual,
+    from: "    elseif now + ceil(owed / limit) <= keptUntil then\n",
+    to: "    elseif now <= keptUntil then\n",
+    tests: limits
+  },
+  {
+    name: "in Redis the key of a log ends before its last call has left the window",
+    law: 3,
+    file: usual,
+    from: "if low * 2 > count or keptUntil < now + window then",
+    to: "if low * 2 > count or keptUntil < now then",
+    tests: limits
+  },
+  {
+    name: "in Redis a log forgets what was cut off from it",
+    law: 3,
+    file: usual,
+    from: "        base = before\n",
+    to: "",
     tests: limits
   },
   {

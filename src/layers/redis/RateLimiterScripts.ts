@@ -1,14 +1,19 @@
 /** How the rate limiter's store speaks with its scripts: what they are given, and what they answer. */
-import { Option, Schema } from "effect"
+import { Option } from "effect"
 import type { Admitted, Left } from "../../resilience/ratelimit/Decision.ts"
 import type { Algorithm, RateLimitPolicy } from "../../resilience/ratelimit/Policy.ts"
 import type { Demand, Outcome, Settlement } from "../../resilience/RateLimiterStore.ts"
 import * as LuaScript from "./LuaScript.ts"
 
-const scriptOf = (file: string): LuaScript.LuaScript => LuaScript.ofFiles("limits.lua", "log.lua", "states.lua", file)
-export const take = scriptOf("take.lua")
-export const inspect = scriptOf("inspect.lua")
-export const settle = scriptOf("settle.lua")
+const states = ["own.lua", "log.lua", "states.lua"]
+export const take = LuaScript.ofFiles(
+  "limits.lua",
+  "usual.lua",
+  { condition: "at <= last", files: [...states, "any.lua", "take.lua"] },
+  "answer.lua"
+)
+export const inspect = LuaScript.ofFiles("limits.lua", ...states, "inspect.lua")
+export const settle = LuaScript.ofFiles("limits.lua", ...states, "settle.lua")
 
 export type Key = Pick<Demand, "policy" | "key">
 type Calls = ReadonlyArray<ReadonlyArray<Demand>>
@@ -25,86 +30,73 @@ const numberOf: Readonly<Record<Algorithm, number>> = {
   "leaky-bucket": 4
 }
 
-/** What the names of a policy's keys begin with. A policy's name holds no colon, so no two policies share a key. */
-const keysOf = (prefix: string, policy: RateLimitPolicy): string => `${prefix}:${policy.name}:`
+/** A policy's name holds no colon, so no two policies share a key. */
+export const keyOf = (prefix: string, { key, policy }: Key): string => `${prefix}:${policy.name}:${key}`
 
-export const keyOf = (prefix: string, { key, policy }: Key): string => keysOf(prefix, policy) + key
+/** All that a script needs to know of a policy, in 32 characters. */
+const textOf = ({ algorithm, capacity, limit, windowMillis }: RateLimitPolicy): string =>
+  numberOf[algorithm] + `${limit}`.padStart(10, "0") + `${windowMillis}`.padStart(11, "0") +
+  `${capacity}`.padStart(10, "0")
 
-interface Known {
-  /** By which the other arguments refer to the policy. */
-  readonly number: string
-  readonly keys: string
-}
-
-/** Arguments begin with the policies, each told once. */
-class Arguments {
-  readonly keys: Array<string> = []
-  readonly rest: Array<string> = []
-  readonly #prefix: string
-  readonly #policies = new Map<RateLimitPolicy, Known>()
-
-  constructor(prefix: string) {
-    this.#prefix = prefix
-  }
-
-  /** Adds a key of the policy, and answers with the policy's number. */
-  add({ key, policy }: Key): string {
-    let known = this.#policies.get(policy)
-    if (known === undefined) {
-      known = { number: `${this.#policies.size + 1}`, keys: keysOf(this.#prefix, policy) }
-      this.#policies.set(policy, known)
-    }
-    this.keys.push(known.keys + key)
-    return known.number
-  }
-
-  get input(): Input {
-    const args = [`${this.#policies.size}`]
-    for (const { algorithm, capacity, forgetsAfterMillis, limit, windowMillis } of this.#policies.keys()) {
-      args.push(`${numberOf[algorithm]}`, `${limit}`, `${windowMillis}`, `${capacity}`, `${forgetsAfterMillis}`)
-    }
-    return { keys: this.keys, args: args.concat(this.rest) }
-  }
+const texts = new WeakMap<RateLimitPolicy, string>()
+const policyText = (policy: RateLimitPolicy): string => {
+  const known = texts.get(policy)
+  if (known !== undefined) return known
+  const text = textOf(policy)
+  texts.set(policy, text)
+  return text
 }
 
 export const takeInput = (prefix: string, calls: Calls): Input => {
-  const args = new Arguments(prefix)
+  const keys: Array<string> = []
+  const args: Array<string> = []
+  let told: RateLimitPolicy | undefined
   for (const demands of calls) {
-    if (demands.length !== 1) args.rest.push(`${demands.length}`)
-    for (const demand of demands) args.rest.push(`${args.add(demand)} ${demand.cost}`)
+    if (demands.length > 1) args.push(`*${demands.length}`)
+    for (const demand of demands) {
+      if (demand.policy !== told) {
+        told = demand.policy
+        args.push(policyText(told))
+      }
+      keys.push(keyOf(prefix, demand))
+      args.push(`${demand.cost}`)
+    }
   }
-  return args.input
+  return { keys, args }
 }
 
-export const inspectInput = (prefix: string, keys: ReadonlyArray<Key>): Input => {
-  const args = new Arguments(prefix)
-  for (const key of keys) args.rest.push(args.add(key))
-  return args.input
-}
+export const inspectInput = (prefix: string, keys: ReadonlyArray<Key>): Input => ({
+  keys: keys.map((key) => keyOf(prefix, key)),
+  args: keys.map(({ policy }) => policyText(policy))
+})
 
-export const settleInput = (prefix: string, settlements: ReadonlyArray<Settlement>): Input => {
-  const args = new Arguments(prefix)
-  for (const { actual, demand, grant: { at, owed } } of settlements) {
-    args.rest.push(args.add(demand), `${actual - demand.cost}`, `${at}`, `${owed}`)
-  }
-  return args.input
-}
+export const settleInput = (prefix: string, settlements: ReadonlyArray<Settlement>): Input => ({
+  keys: settlements.map(({ demand }) => keyOf(prefix, demand)),
+  args: settlements.flatMap(({ actual, demand: { cost, policy }, grant: { at, owed } }) => [
+    policyText(policy),
+    `${actual - cost}`,
+    `${at}`,
+    `${owed}`
+  ])
+})
 
 /** Nothing that a script tells is ever negative. */
-const numbersOf = Schema.decodeUnknownOption(Schema.Array(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))))
+const isNumbers = (answer: unknown): answer is ReadonlyArray<number> =>
+  Array.isArray(answer) && answer.every((number) => Number.isSafeInteger(number) && number >= 0)
 
 /** Reads an answer number by number. */
 class Reader {
   readonly #numbers: ReadonlyArray<number>
   #at = 0
+  #isPossible = true
 
   constructor(numbers: ReadonlyArray<number>) {
     this.#numbers = numbers
   }
 
-  /** Whether no number is left, and none was missing. */
-  get isAtEnd(): boolean {
-    return this.#at === this.#numbers.length
+  /** Whether no number is left, none was missing, and what they say can be. */
+  get isGood(): boolean {
+    return this.#isPossible && this.#at === this.#numbers.length
   }
 
   next(): number {
@@ -115,28 +107,45 @@ class Reader {
     return { remaining: this.next(), resetMillis: this.next() }
   }
 
-  admitted(): Admitted {
-    return { _tag: "Admitted", remaining: this.next(), resetMillis: this.next(), at: this.next(), owed: this.next() }
+  /** What remains, and how long until it is all back, follow from what is owed since when, and are not told. */
+  admitted({ algorithm, capacity, limit, windowMillis }: RateLimitPolicy, owed: number, now: number): Admitted {
+    const at = this.next()
+    const isBucket = algorithm === "token-bucket" || algorithm === "leaky-bucket"
+    const remaining = isBucket ? Math.floor((capacity * windowMillis - owed) / windowMillis) : capacity - owed
+    const resetMillis = at - now + (isBucket ? Math.ceil(owed / limit) : windowMillis)
+    if (remaining < 0 || resetMillis < 0) this.#isPossible = false
+    return { _tag: "Admitted", remaining, resetMillis, at, owed }
   }
 
-  outcome(demands: ReadonlyArray<Demand>): Outcome {
-    if (this.next() !== 0) return { _tag: "Taken", grants: demands.map(() => this.admitted()) }
+  /** Of a call that demands nothing nothing is said. */
+  outcome(demands: ReadonlyArray<Demand>, now: number): Outcome {
+    if (demands.length === 0) return { _tag: "Taken", grants: [] }
+    const first = this.next()
+    if (first > 0) {
+      return {
+        _tag: "Taken",
+        grants: demands.map(({ policy }, index) => this.admitted(policy, index === 0 ? first : this.next(), now))
+      }
+    }
     const retryAfterMillis = this.next()
     const refusedBy = this.next()
     return { _tag: "NotTaken", left: demands.map(() => this.left()), retryAfterMillis, refusedBy }
   }
 }
 
-const read = <A>(answer: unknown, by: (reader: Reader) => A): Option.Option<A> =>
-  Option.flatMap(numbersOf(answer), (numbers) => {
-    const reader = new Reader(numbers)
-    const result = by(reader)
-    return reader.isAtEnd ? Option.some(result) : Option.none()
-  })
+const read = <A>(answer: unknown, by: (reader: Reader) => A): Option.Option<A> => {
+  if (!isNumbers(answer)) return Option.none()
+  const reader = new Reader(answer)
+  const result = by(reader)
+  return reader.isGood ? Option.some(result) : Option.none()
+}
 
 /** Nothing when the answer is not one to these calls. */
 export const takeAnswer = (answer: unknown, calls: Calls): Option.Option<ReadonlyArray<Outcome>> =>
-  read(answer, (reader) => calls.map((demands) => reader.outcome(demands)))
+  read(answer, (reader) => {
+    const now = reader.next()
+    return calls.map((demands) => reader.outcome(demands, now))
+  })
 
 export const inspectAnswer = (answer: unknown, keys: ReadonlyArray<Key>): Option.Option<ReadonlyArray<Left>> =>
   read(answer, (reader) => keys.map(() => reader.left()))

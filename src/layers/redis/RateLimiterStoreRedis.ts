@@ -1,7 +1,7 @@
 /**
  * Limits counted in Redis, for all replicas together, on the server's clock.
  *
- * - What is asked in one turn of the event loop goes as one `EVALSHA`, one round trip, for up to 32 calls, however many
+ * - What is asked in one turn of the event loop goes as one `EVALSHA`, one round trip, for up to 64 calls, however many
  *   policies they have. A script runs to its end before Redis does anything else, so decisions are as if made one by one.
  * - Every key carries the same hash tag, so that a call may combine any policies in Redis Cluster too: all of a store's
  *   keys then live in one slot. A server decides far more than 100,000 limits a second; who needs more gives further
@@ -19,7 +19,8 @@
  * )
  * ```
  */
-import { Effect, Exit, Layer, Option, Request, RequestResolver } from "effect"
+import type { Context } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Option } from "effect"
 import { RateLimiterStore, RateLimiterStoreLost } from "../../resilience/RateLimiterStore.ts"
 import type { Demand, Outcome } from "../../resilience/RateLimiterStore.ts"
 import type { LuaScript } from "./LuaScript.ts"
@@ -31,21 +32,24 @@ export interface RateLimiterStoreOptions {
   readonly prefix?: string | undefined
 }
 
-class Take extends Request.Class<{ readonly demands: ReadonlyArray<Demand> }, Outcome, RateLimiterStoreLost> {}
+/** A call, and who waits for what becomes of it. */
+interface Waiting {
+  readonly demands: ReadonlyArray<Demand>
+  readonly resume: (outcome: Effect.Effect<Outcome, RateLimiterStoreLost>) => void
+}
 
 /**
- * The most calls of one script. No other client of the server waits for longer than these take, about 0.1 ms; and of many
- * calls some are decided by the server while others are written or read here.
+ * The most calls of one script. No other client of the server waits for longer than these take, about 0.2 ms. To be sent
+ * and received costs as much as several decisions, here and there.
  */
-const mostTogether = 32
-
-/** When all that runs now has had its turn. */
-const soon = Effect.callback<void>((resume) => queueMicrotask(() => resume(Effect.void)))
+const mostTogether = 64
 
 const isNonsense = new RateLimiterStoreLost({ cause: "not an answer to what was asked" })
+const nonsense = Exit.fail(isNonsense)
 
 const make = Effect.fnUntraced(function*(options: RateLimiterStoreOptions = {}) {
   const redis = yield* Redis
+  const scope = yield* Effect.scope
   const prefix = `{${options.prefix ?? "maas:limits"}}`
 
   const run = <A>(
@@ -58,26 +62,65 @@ const make = Effect.fnUntraced(function*(options: RateLimiterStoreOptions = {}) 
       onSuccess: (answer) => Effect.mapError(Effect.fromOption(read(answer)), () => isNonsense)
     })
 
+  /** How many scripts have not been answered. */
   let underWay = 0
-  const takes = RequestResolver.make<Take>((entries) => {
-    const calls = entries.map(({ request }) => request.demands)
+  /** What is asked in this turn. */
+  let collecting: Set<Waiting> | undefined
+
+  const ask = (batch: Set<Waiting>, evaluate: Redis["Service"]["evaluateUnsafe"]) => {
+    if (collecting === batch) collecting = undefined
+    if (batch.size === 0) return
+    const all = [...batch]
+    const calls = all.map(({ demands }) => demands)
+    const { args, keys } = Scripts.takeInput(prefix, calls)
     underWay++
-    return run(Scripts.take, Scripts.takeInput(prefix, calls), (answer) => Scripts.takeAnswer(answer, calls)).pipe(
-      Effect.map((outcomes) => {
-        outcomes.forEach((outcome, index) => entries[index]?.completeUnsafe(Exit.succeed(outcome)))
-      }),
-      Effect.ensuring(Effect.sync(() => {
-        underWay--
-      }))
-    )
-  }).pipe(
+    evaluate(Scripts.take, keys, args, (answer) => {
+      underWay--
+      if (Exit.isFailure(answer)) {
+        const lost = Exit.fail(new RateLimiterStoreLost({ cause: Cause.squash(answer.cause) }))
+        for (const { resume } of all) resume(lost)
+      } else {
+        const outcomes = Option.getOrUndefined(Scripts.takeAnswer(answer.value, calls))
+        all.forEach(({ resume }, index) => {
+          const outcome = outcomes?.[index]
+          resume(outcome === undefined ? nonsense : Exit.succeed(outcome))
+        })
+      }
+    })
+  }
+
+  const collect = (fiber: Fiber.Fiber<unknown, unknown>): Set<Waiting> => {
+    const batch = new Set<Waiting>()
+    const send = () => ask(batch, fiber.cache.span?.sampled === true ? inSpanOf(fiber.context) : redis.evaluateUnsafe)
     // With nothing on its way to the server there is nothing to gain by waiting for others to ask.
-    RequestResolver.setDelayEffect(Effect.suspend(() => underWay === 0 ? soon : Effect.yieldNow)),
-    RequestResolver.batchN(mostTogether)
-  )
+    if (underWay === 0) queueMicrotask(send)
+    else fiber.currentDispatcher.scheduleTask(send, 0)
+    return batch
+  }
+
+  /** The span of the first that asks holds that of the script. */
+  const inSpanOf =
+    (context: Context.Context<never>): Redis["Service"]["evaluateUnsafe"] => (script, keys, args, tell) => {
+      redis.evaluate(script, keys, args).pipe(
+        Effect.onExit((answer) => Effect.sync(() => tell(answer))),
+        Effect.runForkWith(context),
+        Fiber.runIn(scope)
+      )
+    }
+
+  const take = (demands: ReadonlyArray<Demand>) =>
+    Effect.withFiber<Outcome, RateLimiterStoreLost>((fiber) =>
+      Effect.callback((resume) => {
+        const batch = collecting ??= collect(fiber)
+        const waiting = { demands, resume }
+        batch.add(waiting)
+        if (batch.size === mostTogether) collecting = undefined
+        return Effect.sync(() => batch.delete(waiting))
+      })
+    )
 
   return RateLimiterStore.of({
-    take: (demands) => Effect.request(new Take({ demands }), takes),
+    take,
     settle: (settlements) =>
       run(Scripts.settle, Scripts.settleInput(prefix, settlements), () => Option.some(undefined)),
     inspect: (keys) =>

@@ -13,14 +13,14 @@
  * const program = Effect.provide(work, Redis.layer({ url: Redacted.make("redis://127.0.0.1:6379") }))
  * ```
  */
-import { Context, Duration, Effect, Layer, Redacted } from "effect"
+import { Context, Duration, Effect, Exit, Layer, Option, Redacted } from "effect"
 import { show } from "../../resilience/PulledMetrics.ts"
 import { decorrelatedJitter } from "../../resilience/RetryDelay.ts"
 import { withSampledSpan } from "../telemetry/SampledSpan.ts"
 import type { LuaScript } from "./LuaScript.ts"
 import * as OutageLog from "./OutageLog.ts"
 import * as Connection from "./RedisConnection.ts"
-import type { RedisConnection } from "./RedisConnection.ts"
+import type { Answer, RedisConnection } from "./RedisConnection.ts"
 import { RedisUnavailable, RedisUrlInvalid } from "./RedisErrors.ts"
 import type { RedisError, UnavailableReason } from "./RedisErrors.ts"
 
@@ -50,6 +50,13 @@ export class Redis extends Context.Service<Redis, {
     keys: ReadonlyArray<string>,
     args: ReadonlyArray<string>
   ) => Effect.Effect<unknown, RedisError>
+  /** `evaluate` for who waits with many for one answer, which is told once: it needs no fiber, and has no span. */
+  readonly evaluateUnsafe: (
+    script: LuaScript,
+    keys: ReadonlyArray<string>,
+    args: ReadonlyArray<string>,
+    tell: (answer: Answer) => void
+  ) => void
 }>()("maas/layers/redis/Redis") {}
 
 /** Delays between attempts to connect: from 50 ms to 2 s, apart from those of other replicas. */
@@ -67,7 +74,12 @@ const addressOf = (url: Redacted.Redacted): Effect.Effect<string, RedisUrlInvali
   return isValid ? Effect.succeed(host) : Effect.fail(new RedisUrlInvalid())
 }
 
-const notConnected = Effect.fail(new RedisUnavailable({ reason: "NotConnected" }))
+const notConnected = Exit.fail(new RedisUnavailable({ reason: "NotConnected" }))
+
+/** The server has no script of that name. */
+const isUnknown = (answer: Answer): boolean =>
+  Exit.isFailure(answer) &&
+  Option.exists(Exit.findErrorOption(answer), (error) => error._tag === "RedisRefused" && error.code === "NOSCRIPT")
 
 const reasons: ReadonlyArray<UnavailableReason> = ["NotConnected", "TooManyCommands", "TimedOut", "ConnectionLost"]
 
@@ -122,33 +134,45 @@ const make = Effect.fnUntraced(function*(options: RedisOptions) {
       }
     }))
 
-  const withConnection = (
-    operation: string,
-    use: (connection: RedisConnection) => Effect.Effect<unknown, RedisError>
-  ) =>
-    Effect.suspend(() => connection === undefined ? notConnected : use(connection)).pipe(
-      Effect.tapError((error) =>
-        Effect.sync(() => {
-          if (error._tag === "RedisUnavailable") failures[error.reason]++
-        })
-      ),
-      spanOf(operation)
+  /** Counts answers that are none, and passes all on. */
+  const counted = (tell: (answer: Answer) => void) => (answer: Answer) => {
+    if (Exit.isFailure(answer)) {
+      const error = Option.getOrUndefined(Exit.findErrorOption(answer))
+      if (error?._tag === "RedisUnavailable") failures[error.reason]++
+    }
+    tell(answer)
+  }
+
+  const evaluateUnsafe: Redis["Service"]["evaluateUnsafe"] = (script, keys, args, tell) => {
+    const tellCounted = counted(tell)
+    const to = connection
+    if (to === undefined) return tellCounted(notConnected)
+    const deadline = to.now() + commandMillis
+    const command = (
+      ...script: readonly [name: string, text: string]
+    ) => [...script, `${keys.length}`, ...keys, ...args]
+    to.request(
+      command("EVALSHA", script.sha1),
+      (answer) => {
+        if (isUnknown(answer)) to.request(command("EVAL", script.source), tellCounted, deadline)
+        else tellCounted(answer)
+      },
+      deadline
     )
+  }
+  const inScriptSpan = spanOf("EVALSHA")
 
   return Redis.of({
     isConnected: Effect.sync(() => connection !== undefined),
-    send: (command) => withConnection(command[0] ?? "", (connection) => connection.send(command)),
+    send: (command) =>
+      spanOf(command[0] ?? "")(Effect.callback((resume) => {
+        const tell = counted(resume)
+        if (connection === undefined) tell(notConnected)
+        else connection.request(command, tell)
+      })),
     evaluate: (script, keys, args) =>
-      withConnection("EVALSHA", (connection) => {
-        const deadline = connection.now() + commandMillis
-        const rest = [`${keys.length}`, ...keys, ...args]
-        return connection.send(["EVALSHA", script.sha1, ...rest], deadline).pipe(
-          Effect.catchIf(
-            (error) => error._tag === "RedisRefused" && error.code === "NOSCRIPT",
-            () => connection.send(["EVAL", script.source, ...rest], deadline)
-          )
-        )
-      })
+      inScriptSpan(Effect.callback((resume) => evaluateUnsafe(script, keys, args, resume))),
+    evaluateUnsafe
   })
 })
 

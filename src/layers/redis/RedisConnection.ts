@@ -1,5 +1,5 @@
 /** One connection to Redis, from its handshake to its loss. It does not come back: its owner makes another. */
-import { Clock, Deferred, Duration, Effect, Latch, Redacted } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Latch, Redacted } from "effect"
 import type { Scope } from "effect"
 import { createClient, ErrorReply } from "redis"
 import { ConnectionLost, RedisRefused, RedisUnavailable } from "./RedisErrors.ts"
@@ -16,26 +16,30 @@ export interface ConnectionOptions {
   readonly maxPending: number
 }
 
+/** What Redis says to a command, or why it says nothing. */
+export type Answer = Exit.Exit<unknown, RedisError>
+
 export interface RedisConnection {
   /** In milliseconds from a point of its own; never steps back. */
   readonly now: () => number
-  /** Fails at the latest after the time limit of a command; or at `deadline`, a time of `now`, if that is given. */
-  readonly send: (command: ReadonlyArray<string>, deadline?: number) => Effect.Effect<unknown, RedisError>
+  /**
+   * Tells the answer, once: at the latest after the time limit of a command; or at `deadline`, a time of `now`, if that is
+   * given.
+   */
+  readonly request: (command: ReadonlyArray<string>, tell: (answer: Answer) => void, deadline?: number) => void
   /** Fails once the connection is lost. */
   readonly lost: Effect.Effect<never, ConnectionLost>
 }
 
-type Answer = Effect.Effect<unknown, RedisError>
-
 interface Pending {
   readonly sentAt: number
   readonly deadline: number
-  readonly resume: (answer: Answer) => void
+  readonly tell: (answer: Answer) => void
 }
 
-const tooMany = Effect.fail(new RedisUnavailable({ reason: "TooManyCommands" }))
-const timedOut = Effect.fail(new RedisUnavailable({ reason: "TimedOut" }))
-const cutOff = Effect.fail(new RedisUnavailable({ reason: "ConnectionLost" }))
+const tooMany = Exit.fail(new RedisUnavailable({ reason: "TooManyCommands" }))
+const timedOut = Exit.fail(new RedisUnavailable({ reason: "TimedOut" }))
+const cutOff = Exit.fail(new RedisUnavailable({ reason: "ConnectionLost" }))
 
 /** The client has no word of its own for an answer that no command waits for. */
 const problemOf = (error: unknown): string =>
@@ -46,7 +50,7 @@ const problemOf = (error: unknown): string =>
     : "unknown"
 
 const answerOf = (error: unknown): Answer =>
-  error instanceof ErrorReply ? Effect.fail(new RedisRefused({ answer: error.message })) : cutOff
+  error instanceof ErrorReply ? Exit.fail(new RedisRefused({ answer: error.message })) : cutOff
 
 /** A client that is ready. The scope closes it whatever it waits for. */
 const openClient = Effect.fnUntraced(function*(
@@ -112,22 +116,21 @@ export const open = Effect.fnUntraced(
 
     const settle = (pending: Pending, answer: Answer) => {
       unanswered.delete(pending)
-      if (awaited.delete(pending)) pending.resume(answer)
+      if (awaited.delete(pending)) pending.tell(answer)
     }
 
-    const send = (command: ReadonlyArray<string>, deadline?: number) =>
-      Effect.callback<unknown, RedisError>((resume) => {
-        if (unanswered.size >= options.maxPending) return resume(tooMany)
-        const sentAt = now()
-        const pending = { sentAt, deadline: deadline ?? sentAt + limitMillis, resume }
-        unanswered.add(pending)
-        awaited.add(pending)
-        busy.openUnsafe()
-        client.sendCommand(command).then(
-          (reply) => settle(pending, Effect.succeed(reply)),
-          (error) => settle(pending, answerOf(error))
-        )
-      })
+    const request: RedisConnection["request"] = (command, tell, deadline) => {
+      if (unanswered.size >= options.maxPending) return tell(tooMany)
+      const sentAt = now()
+      const pending = { sentAt, deadline: deadline ?? sentAt + limitMillis, tell }
+      unanswered.add(pending)
+      awaited.add(pending)
+      busy.openUnsafe()
+      client.sendCommand(command).then(
+        (reply) => settle(pending, Exit.succeed(reply)),
+        (error) => settle(pending, answerOf(error))
+      )
+    }
 
     /** Ends the waits that are over, and the connection when it is hung. Sleeps until the next of these times. */
     const watch = Effect.gen(function*() {
@@ -151,7 +154,7 @@ export const open = Effect.fnUntraced(
       for (const pending of awaited) {
         if (pending.deadline > time) continue
         awaited.delete(pending)
-        pending.resume(timedOut)
+        pending.tell(timedOut)
       }
       const [first] = unanswered
       if (first !== undefined && time - first.sentAt >= hungMillis) {
@@ -163,6 +166,6 @@ export const open = Effect.fnUntraced(
       }
     })
     yield* Effect.forkScoped(Effect.forever(watch))
-    return { now, send, lost: Deferred.await(lost) }
+    return { now, request, lost: Deferred.await(lost) }
   }
 )

@@ -1,13 +1,6 @@
--- The exact log, as it is kept in a key: after its policy a header, and an entry for each millisecond in which something
--- was taken: its time, and the sum of all that was taken up to it. With sums in place of costs every question is answered
--- by bisection, however long the log is. Sums wrap around at 2^48; what is in a window never comes near that. A clock
--- that was set back is a new shift of all times. Entries before `first` have left the window: they are cut off once they
--- are half of the log, so that most changes write an entry and no more.
+-- What can be asked of a log and done to it, however long it is and whatever its clock does.
 
-local HEADER, HEADER_BYTES, ENTRY, ENTRY_BYTES, WRAP = '<ddddd', 65, '<I6I6', 12, 2 ^ 48
-
--- So much of a log is read at first. As a number it would be written out as a text each time.
-local FIRST_BYTES, LAST_OF_FIRST = 833, '832'
+local KEPT_UNTIL_OFFSET = '56'
 
 local function readLog(key)
   local state = call('GETRANGE', key, '0', LAST_OF_FIRST)
@@ -15,11 +8,10 @@ local function readLog(key)
 end
 
 local function logOfOne(policy, amount)
-  return policy.id .. pack(HEADER, 0, 0, 0, now, amount) .. pack(ENTRY, now, amount)
+  return policy.id .. pack(HEADER, 0, 0, 0, now + forgetsAfter(policy)) .. pack(ENTRY, now, amount)
 end
 
--- Functions are made anew each time a script is run, which costs more than most of them do. These are made when the
--- first log is met.
+-- These are made when the first log is met.
 local function makeLog()
   local Log = {}
   Log.__index = Log
@@ -51,23 +43,21 @@ local function makeLog()
   local function save(log, policy, kept, added)
     local key, first = log.key, log.first
     local from, to = HEADER_BYTES + first * ENTRY_BYTES, HEADER_BYTES + kept * ENTRY_BYTES
+    local keptUntil = now + forgetsAfter(policy)
     if log.isShort or first * 2 > log.count then
       local body = log.isShort and sub(log.state, from + 1, to) or to > from and call('GETRANGE', key, from, to - 1) or ''
-      write(key, policy, policy.id .. pack(HEADER, log.shift, 0, log.base, log.last, log.sum) .. body .. added)
+      write(key, policy, policy.id .. pack(HEADER, log.shift, 0, log.base, keptUntil) .. body .. added)
     else
-      call('SETRANGE', key, '0', policy.id .. pack(HEADER, log.shift, first, log.base, log.last, log.sum))
+      call('SETRANGE', key, '0', policy.id .. pack(HEADER, log.shift, first, log.base, keptUntil))
       if added ~= '' then call('SETRANGE', key, to, added) end
-      call('PEXPIRE', key, policy.forgetsAfter)
+      call('PEXPIRE', key, forgetsAfter(policy))
     end
   end
 
   -- The log as it stands now in a window: `time` is when it goes on, `total` what it holds.
   function Log.open(key, state, window)
-    local shift, first, base, last, sum = unpack(HEADER, state, BODY)
+    local shift, first, base, keptUntil = unpack(HEADER, state, BODY)
     local bytes = #state < FIRST_BYTES and #state or call('STRLEN', key)
-    local isSetBack = last + shift - now > window
-    if isSetBack then shift = now - last end
-    local lastSeen = last + shift
     local log = setmetatable({
       key = key,
       state = state,
@@ -77,15 +67,16 @@ local function makeLog()
       first = first,
       count = (bytes - HEADER_BYTES) / ENTRY_BYTES,
       base = base,
-      last = last,
-      sum = sum,
-      isSetBack = isSetBack,
-      lastSeen = lastSeen,
-      time = lastSeen > now and lastSeen or now
+      keptUntil = keptUntil
     }, Log)
+    log.last, log.sum = entryOf(log, log.count - 1)
+    log.isSetBack = log.last + shift - now > window
+    if log.isSetBack then log.shift = now - log.last end
+    log.lastSeen = log.last + log.shift
+    log.time = max(log.lastSeen, now)
     local live = firstSince(log, log.time - window + 1)
     if live > first then log.base, log.first = sumBefore(log, live), live end
-    log.total = (sum - log.base) % WRAP
+    log.total = (log.sum - log.base) % WRAP
     return log
   end
 
@@ -102,6 +93,13 @@ local function makeLog()
       if (sum - log.base) % WRAP >= amount then high = middle else low = middle + 1 end
     end
     return low == log.count and 0 or entryOf(log, low) + log.shift + log.window - now
+  end
+
+  -- In a window longer than the one that it was kept for, what a log holds counts for longer.
+  function Log.keepFor(log, policy)
+    if log.lastSeen + policy.window <= log.keptUntil then return end
+    call('SETRANGE', log.key, KEPT_UNTIL_OFFSET, pack('<d', now + forgetsAfter(policy)))
+    call('PEXPIRE', log.key, forgetsAfter(policy))
   end
 
   function Log.keep(log, policy)

@@ -6,48 +6,27 @@ local function read(policy, key)
   return call('GET', key)
 end
 
--- A state in which `amount` is used now: when it will be free again, what it was charged as, and its bytes.
+-- A state in which `amount` is used now: when that was, what is owed, and what to write.
 local function occupied(policy, amount)
-  local window = policy.window
   if policy.algorithm == FIXED then
-    local start = now - now % window
-    return start + window - now, start, amount, policy.id .. pack(PAIR, start, amount)
+    local start = windowNow(policy)
+    return start, amount, windowOf(policy, start, amount)
   elseif policy.algorithm == LOG then
-    return window, now, amount, logOfOne(policy, amount)
+    return now, amount, logOfOne(policy, amount)
   end
-  local debt = amount * window
-  return ceil(debt / policy.limit), now, debt, policy.id .. pack(PAIR, now, debt)
-end
-
--- The window that counts now, what it holds, and whether the clock was set back since.
-local function windowNow(policy, state)
-  local start, count = unpack(PAIR, state, BODY)
-  local current = now - now % policy.window
-  if start < current then return current, 0, false end
-  if start - now > policy.window then return current, count, true end
-  return start, count, false
-end
-
--- The time that a bucket goes on from, its debt then, and whether the clock was set back since.
-local function bucketNow(policy, state)
-  local at, debt = unpack(PAIR, state, BODY)
-  if at <= now then
-    debt = debt - (now - at) * policy.limit
-    return now, debt > 0 and debt or 0, false
-  end
-  if at - now <= policy.window then return at, debt, false end
-  return now, debt, true
+  local debt = amount * policy.window
+  return now, debt, bucketOf(policy, now, debt)
 end
 
 -- A log tells everything to any sliding window; every other state speaks of its own policy only.
 local function isOfAnother(policy, state)
-  return sub(state, 1, 25) ~= policy.id and not (policy.algorithm == LOG and string.byte(state) == LOG)
+  return sub(state, 1, POLICY_BYTES) ~= policy.id and not (policy.algorithm == LOG and sub(state, 1, 1) == '2')
 end
 
 -- What a state of another policy holds: the amount, how long until no more than some is left of it, and whether the
 -- clock was set back since.
 local function usedOf(key, state)
-  local own = policyOf(unpack(POLICY, state))
+  local own = policyOf(sub(state, 1, POLICY_BYTES))
   local window, limit = own.window, own.limit
   if own.algorithm == FIXED then
     local start, count, isSetBack = windowNow(own, state)
