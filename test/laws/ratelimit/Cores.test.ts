@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect } from "effect"
 import * as Core from "../../../src/resilience/ratelimit/Core.ts"
 import type { LimitState } from "../../../src/resilience/ratelimit/Core.ts"
+import type { Decision } from "../../../src/resilience/ratelimit/Decision.ts"
 import type { RateLimitPolicy } from "../../../src/resilience/ratelimit/Policy.ts"
 import { decisionLaws } from "./DecisionLaws.ts"
 import { algorithms, between, calls, policies, runs, timed } from "./Histories.ts"
@@ -56,6 +57,20 @@ describe("states of the pure cores", () => {
       assert.deepStrictEqual(Core.decide(policy, before, cost, at).decision, decision)
       assert.deepStrictEqual(Core.decide(policy, before, cost, at).decision, decision)
     })
+  }, runs)
+
+  it.prop("law 7: a state does not see what is decided from the one before it", [policies(algorithms), calls], (
+    [policy, history]
+  ) => {
+    const alone: Array<Decision> = []
+    play(policy, timed(history), ({ decision }) => alone.push(decision))
+    const beside: Array<Decision> = []
+    play(policy, timed(history), ({ decision }, { at, before }) => {
+      beside.push(decision)
+      // Of another cost, so that it can be told from what was decided
+      for (const cost of [1, 2]) Core.decide(policy, before, cost, at)
+    })
+    assert.deepStrictEqual(beside, alone)
   }, runs)
 
   it.prop("law 10: a cost that is not a whole positive number never passes", [
