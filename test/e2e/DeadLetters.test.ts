@@ -1,30 +1,41 @@
 /** Dead letters from outside: a message that nobody can read is found, shown, replayed, and discarded with a reason. */
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Redacted, Schedule, Schema } from "effect"
+import { Context, Deferred, Effect, Layer, Redacted, Schedule, Schema } from "effect"
 import { randomUUID } from "node:crypto"
 import * as EventLogPg from "../../src/layers/postgres/messaging/EventLogPg.ts"
 import * as Notifications from "../../src/layers/postgres/messaging/Notifications.ts"
 import { EventLog } from "../../src/messaging/EventLog.ts"
 import { freshDatabase, layerOf } from "../support/Postgres.ts"
 import type { Program, RequestOptions } from "../support/Program.ts"
-import { dataDirectory, request, start } from "../support/Program.ts"
+import { dataDirectory, launch, request, start } from "../support/Program.ts"
 
 class Poisoned extends Context.Service<Poisoned, {
   readonly program: Program
   /** Puts bytes that are no event among the events of models. */
   readonly poison: (key: string) => Effect.Effect<void>
+  /** Runs a command of the program, beside it, to its end. */
+  readonly maas: (
+    ...command: ReadonlyArray<string>
+  ) => Effect.Effect<{ readonly code: number | null; readonly output: string }>
 }>()("maas/test/e2e/DeadLetters.test/Poisoned") {
   static readonly layer = Layer.effect(
     Poisoned,
     Effect.gen(function*() {
       const url = yield* freshDatabase
-      const program = yield* start(yield* dataDirectory, { DATABASE_URL: Redacted.value(url) })
+      const directory = yield* dataDirectory
+      const environment = { DATABASE_URL: Redacted.value(url), USER: "ada" }
+      const program = yield* start(directory, environment)
       const log = yield* Layer.build(
         EventLogPg.layer().pipe(Layer.provide(Notifications.layer), Layer.provide(layerOf(url, { maxConnections: 4 })))
       )
       const { publish } = Context.get(log, EventLog)
       return {
         program,
+        maas: (...command) =>
+          Effect.scoped(Effect.gen(function*() {
+            const { exited, output } = yield* launch(directory, environment, command)
+            return { code: yield* Deferred.await(exited), output: output() }
+          })),
         poison: (key) =>
           publish([
             {
@@ -122,6 +133,57 @@ layer(Poisoned.layer, { excludeTestServices: true, timeout: "90 seconds" })("dea
         { act: "discarded", reason: "a test of ours" }
       ])
       assert.strictEqual((yield* call("POST", `${path}/${id}/replay`)).status, 409)
+    }))
+
+  it.effect("`maas dead-letters` lists, shows, replays and discards; who did it is remembered", () =>
+    Effect.gen(function*() {
+      const { maas, poison } = yield* Poisoned
+      yield* poison("by-hand")
+      const { id } = yield* letterOf("by-hand")
+
+      const listed = yield* maas("dead-letters", "list", "--state", "waiting", "--topic", "model-events")
+      assert.strictEqual(listed.code, 0, listed.output)
+      assert.match(listed.output, new RegExp(`^${id}  waiting  \\S+Z  model-events  pipeline  key by-hand `, "m"))
+      assert.strictEqual((yield* maas("dead-letters", "list", "--topic", "inference-tasks")).output.trim(), "")
+
+      const shown = yield* maas("dead-letters", "show", id)
+      assert.strictEqual(shown.code, 0, shown.output)
+      assert.match(shown.output, /^event-id: /m)
+      assert.match(shown.output, /^no event$/m)
+
+      const replayed = yield* maas("dead-letters", "replay", id)
+      assert.strictEqual(replayed.code, 0, replayed.output)
+      yield* letterOf("by-hand", ({ replays, state }) => replays === 1 && state === "waiting")
+
+      // The letters of other tests are none of its business
+      const all = yield* maas("dead-letters", "replay-all", "--topic", "model-events", "--error", "no-such-error")
+      assert.strictEqual(all.code, 0, all.output)
+      assert.include(all.output, "Replayed 0")
+      const some = yield* maas("dead-letters", "replay-all", "--group", "pipeline", "--error", "undecodable")
+      assert.strictEqual(some.code, 0, some.output)
+      yield* letterOf("by-hand", ({ replays, state }) => replays === 2 && state === "waiting")
+
+      const discarded = yield* maas("dead-letters", "discard", id, "--reason", "nobody can read it")
+      assert.strictEqual(discarded.code, 0, discarded.output)
+      assert.match(
+        (yield* maas("dead-letters", "show", id)).output,
+        /Z {2}discarded by command line: ada: nobody can read it$/m
+      )
+      assert.match((yield* maas("topics")).output, /^model-events\.dlq {2}8 partitions {2}\d+ records /m)
+    }))
+
+  it.effect("`maas dead-letters` says what is wrong and ends with 1", () =>
+    Effect.gen(function*() {
+      const { maas } = yield* Poisoned
+      const unknown = "01a20827-ef83-75cd-a1e2-13684612098e"
+      const missing = yield* maas("dead-letters", "show", unknown)
+      assert.strictEqual(missing.code, 1, missing.output)
+      assert.include(missing.output, unknown)
+      const noId = yield* maas("dead-letters", "replay", "the first")
+      assert.strictEqual(noId.code, 1, noId.output)
+      const noReason = yield* maas("dead-letters", "discard", unknown)
+      assert.strictEqual(noReason.code, 1, noReason.output)
+      assert.include(noReason.output, "reason")
     }))
 
   it.effect(
