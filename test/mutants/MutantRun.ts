@@ -13,13 +13,16 @@ const root = join(import.meta.dirname, "../..")
 const limitMillis = 300_000
 const limitOfAllMillis = 1_800_000
 
-/** Not the cache of the whole suite, and its database only for tests that need it: a run touches nothing outside of its copy. */
+/**
+ * A busy machine fails no test, or a mutant would seem to be caught that is not. Not the cache of the whole suite, and its
+ * database only for tests that need it: a run touches nothing outside of its copy.
+ */
 const config = `
 export default {
   cacheDir: ".cache",
   test: {
     globalSetup: process.argv.some((argument) => argument.includes("Pg.test")) ? ["test/support/postgres.globalSetup.ts"] : [],
-    include: ["test/**/*.test.ts"], bail: 1, maxWorkers: 1, cache: false }
+    include: ["test/**/*.test.ts"], bail: 1, maxWorkers: 1, cache: false, testTimeout: 60_000, hookTimeout: 60_000 }
 }
 `
 
