@@ -144,15 +144,15 @@ export const redisMutants: ReadonlyArray<Mutant> = [
   {
     name: "the permit of an interrupted call is not given back to the store",
     law: 45,
-    file: "src/resilience/SharedCircuitBreaker.ts",
-    from: "          outcome = outcomeOf(exit, classify)\n",
-    to: "          outcome = outcomeOf(exit, classify)\n          if (outcome === \"Interrupted\") return undefined\n",
+    file: "src/resilience/circuit/SharedRun.ts",
+    from: "        outcome = outcomeOf(exit, classify)\n",
+    to: "        outcome = outcomeOf(exit, classify)\n        if (outcome === \"Interrupted\") return undefined\n",
     tests: shared
   },
   {
     name: "a store that is away keeps every call waiting",
     law: undefined,
-    file: "src/resilience/SharedCircuitBreaker.ts",
+    file: "src/resilience/circuit/SharedCircuits.ts",
     from: "    if (now < this.#lostUntil) return false\n",
     to: "",
     tests: shared
@@ -160,7 +160,7 @@ export const redisMutants: ReadonlyArray<Mutant> = [
   {
     name: "an outage forgets that an operator holds the circuit",
     law: 24,
-    file: "src/resilience/SharedCircuitBreaker.ts",
+    file: "src/resilience/circuit/SharedCircuits.ts",
     from: "        return Automaton.force(settings, fresh, state, now)\n",
     to: "        return fresh\n",
     tests: shared
