@@ -25,6 +25,14 @@ export const retry = {
   value: "retry-value"
 } as const
 
+/** A message whose payload was too large to go along. */
+export const payload = {
+  /** Where it is in the `PayloadStore`; it holds the digest. */
+  location: "payload-location",
+  /** Bytes. */
+  size: "payload-size"
+} as const
+
 /** A dead letter that was replayed. */
 export const replay = {
   /** The group that failed: other groups have handled the message and pass it over. */

@@ -6,6 +6,7 @@ import { EventLog } from "../messaging/EventLog.ts"
 import * as EventSchema from "../messaging/EventSchema.ts"
 import { HandlingFailed } from "../messaging/Handling.ts"
 import { keepTrying } from "../messaging/KeepTrying.ts"
+import * as LargePayloads from "../messaging/LargePayloads.ts"
 import { ArtifactSweep } from "./ArtifactSweep.ts"
 import { modelEventsTopic } from "./ModelEventsOutbox.ts"
 import { ModelRuntime } from "./ModelRuntime.ts"
@@ -23,10 +24,10 @@ const retryDelays = [1, 2, 5, 10, 30, ...Array.makeBy(30, () => 60)].map((second
 const known = EventSchema.first(ModelEvent)
 
 /** What a newer program publishes besides is nothing that this one has work for. */
-const decode = EventSchema.decoder(
+const decode = LargePayloads.resolved(EventSchema.decoder(
   Object.fromEntries(ModelEvent.members.map(({ fields }) => [fields.type.literal, known])),
   { unknownTypes: "skip" }
-)
+))
 
 const retryable = ({ dependency, message }: DependencyUnavailable) =>
   new HandlingFailed({ code: `${dependency}_unavailable`, message })

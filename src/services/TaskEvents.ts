@@ -4,6 +4,8 @@ import { SecureRandom } from "effect/crypto"
 import { DependencyUnavailable, usualOutageSeconds } from "../domain/DependencyUnavailable.ts"
 import { TaskEvent } from "../domain/inference/TaskEvents.ts"
 import { EventId } from "../domain/model/ModelEvents.ts"
+import * as EventSchema from "../messaging/EventSchema.ts"
+import * as LargePayloads from "../messaging/LargePayloads.ts"
 import { Outbox } from "../messaging/Outbox.ts"
 import type { TaskRecord } from "./TaskRepository.ts"
 
@@ -11,6 +13,14 @@ import type { TaskRecord } from "./TaskRepository.ts"
 export const inferenceTasksTopic = "inference-tasks"
 
 const encode = Schema.encodeUnknownEffect(Schema.fromJsonString(TaskEvent))
+
+const known = EventSchema.first(TaskEvent)
+
+/** Reads what `TaskEvents` publishes. States that a newer program knows besides are nothing to this one. */
+export const decodeTaskEvent = LargePayloads.resolved(EventSchema.decoder(
+  Object.fromEntries(TaskEvent.members.map(({ fields }) => [fields.type.literal, known])),
+  { unknownTypes: "skip" }
+))
 
 /** Publishes what happened to a task. */
 export class TaskEvents extends Context.Service<TaskEvents, {

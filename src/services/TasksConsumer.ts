@@ -1,10 +1,10 @@
 import { Array, Cause, Duration, Effect, Layer, Schedule } from "effect"
-import { TaskEvent } from "../domain/inference/TaskEvents.ts"
+import type { TaskEvent } from "../domain/inference/TaskEvents.ts"
 import * as Consumer from "../messaging/Consumer.ts"
 import { EventLog } from "../messaging/EventLog.ts"
-import { decodeJson, HandlingFailed } from "../messaging/Handling.ts"
+import { HandlingFailed } from "../messaging/Handling.ts"
 import { keepTrying } from "../messaging/KeepTrying.ts"
-import { inferenceTasksTopic } from "./TaskEvents.ts"
+import { decodeTaskEvent, inferenceTasksTopic } from "./TaskEvents.ts"
 import type { PutOff } from "./TaskRunner.ts"
 import { TaskRunner } from "./TaskRunner.ts"
 
@@ -50,7 +50,7 @@ export const layer = ({ concurrency }: { readonly concurrency: number }) =>
       group: tasksGroup,
       topics: [inferenceTasksTopic],
       from: "earliest",
-      decode: decodeJson(TaskEvent),
+      decode: decodeTaskEvent,
       handle,
       retryDelays: taskRetryDelays,
       concurrency

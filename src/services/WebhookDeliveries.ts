@@ -7,7 +7,9 @@ import { EventId } from "../domain/model/ModelEvents.ts"
 import { DeliveryEvent } from "../domain/webhook/DeliveryEvents.ts"
 import type { Delivery } from "../domain/webhook/Webhook.ts"
 import { afterAttempt, DeliveryId, WebhookEventType } from "../domain/webhook/Webhook.ts"
+import * as EventSchema from "../messaging/EventSchema.ts"
 import { Inbox } from "../messaging/Inbox.ts"
+import * as LargePayloads from "../messaging/LargePayloads.ts"
 import { Outbox } from "../messaging/Outbox.ts"
 import { summaryOf, TaskRepository } from "./TaskRepository.ts"
 import { WebhookRepository } from "./WebhookRepository.ts"
@@ -19,6 +21,13 @@ export const webhookDeliveriesTopic = "webhook-deliveries"
 const largestResult = 65_536
 
 const encode = Schema.encodeUnknownEffect(Schema.fromJsonString(DeliveryEvent))
+
+/** Reads what asks for a delivery. What a newer program asks for besides is nothing to this one. */
+export const decodeDeliveryEvent = LargePayloads.resolved(EventSchema.decoder(
+  { [DeliveryEvent.fields.type.literal]: EventSchema.first(DeliveryEvent) },
+  { unknownTypes: "skip" }
+))
+
 const isEnd = Schema.is(WebhookEventType)
 
 const tries = Metric.counter("maas_webhook_attempts_total", {

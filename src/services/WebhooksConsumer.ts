@@ -1,14 +1,14 @@
 import { Cause, DateTime, Duration, Effect, Layer, Schedule } from "effect"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
-import { TaskEvent } from "../domain/inference/TaskEvents.ts"
-import { DeliveryEvent } from "../domain/webhook/DeliveryEvents.ts"
+import type { TaskEvent } from "../domain/inference/TaskEvents.ts"
+import type { DeliveryEvent } from "../domain/webhook/DeliveryEvents.ts"
 import * as Consumer from "../messaging/Consumer.ts"
 import { EventLog } from "../messaging/EventLog.ts"
-import { decodeJson, HandlingFailed } from "../messaging/Handling.ts"
+import { HandlingFailed } from "../messaging/Handling.ts"
 import { keepTrying } from "../messaging/KeepTrying.ts"
-import { inferenceTasksTopic } from "./TaskEvents.ts"
+import { decodeTaskEvent, inferenceTasksTopic } from "./TaskEvents.ts"
 import { inferenceTasksPartitions, taskRetryDelays } from "./TasksConsumer.ts"
-import { WebhookDeliveries, webhookDeliveriesTopic } from "./WebhookDeliveries.ts"
+import { decodeDeliveryEvent, WebhookDeliveries, webhookDeliveriesTopic } from "./WebhookDeliveries.ts"
 import { WebhookRepository } from "./WebhookRepository.ts"
 
 /** Makes deliveries of what happens to tasks. */
@@ -59,7 +59,7 @@ export const layer = ({ retryDelays }: { readonly retryDelays: ReadonlyArray<Dur
       group: webhooksGroup,
       topics: [inferenceTasksTopic],
       from: "earliest",
-      decode: decodeJson(TaskEvent),
+      decode: decodeTaskEvent,
       handle: (event: TaskEvent) => Effect.mapError(deliveries.fanOut(event), retryable),
       retryDelays: taskRetryDelays
     })
@@ -67,7 +67,7 @@ export const layer = ({ retryDelays }: { readonly retryDelays: ReadonlyArray<Dur
       group: deliveriesGroup,
       topics: [webhookDeliveriesTopic],
       from: "earliest",
-      decode: decodeJson(DeliveryEvent),
+      decode: decodeDeliveryEvent,
       handle: ({ data: { delivery, round } }: DeliveryEvent) =>
         Effect.flatMap(
           Effect.mapError(deliveries.deliver(delivery, round), retryable),

@@ -1,11 +1,10 @@
 /** Webhooks as a receiver meets them. */
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Schedule, Schema } from "effect"
-import { createHmac } from "node:crypto"
 import { dataDirectory, deploy, end, fixture, request, start } from "../support/Program.ts"
 import type { Answer, Program, RequestOptions } from "../support/Program.ts"
 import type { Received } from "../support/WebhookReceiver.ts"
-import { receiver, untilReceived } from "../support/WebhookReceiver.ts"
+import { isSigned, receiver, untilReceived } from "../support/WebhookReceiver.ts"
 
 const settings = {
   MAAS_INFERENCE_TIMEOUT: "8 seconds",
@@ -86,15 +85,6 @@ const delivery = Effect.fnUntraced(function*(headers: Key, id: string, state: st
   const path = `${hooks}/${id}/deliveries/${only?.id}`
   return { path, ...(yield* Effect.flatMap(call("GET", path, { headers }), readDelivery)) }
 })
-
-/** As a receiver checks it, by the words of the specification. */
-const isSigned = ({ body, headers }: Received, secret: string): boolean => {
-  const key = Buffer.from(secret.slice("whsec_".length), "base64")
-  const expected = createHmac("sha256", key)
-    .update(`${String(headers["webhook-id"])}.${String(headers["webhook-timestamp"])}.${body}`)
-    .digest("base64")
-  return String(headers["webhook-signature"]).split(" ").includes(`v1,${expected}`)
-}
 
 layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("webhooks", (it) => {
   it.effect("every end of a task is told once, signed, with what the task is", () =>

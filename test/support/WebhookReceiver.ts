@@ -1,5 +1,6 @@
 /** A receiver of webhooks on this machine, which keeps what it was sent and answers as it is told. */
 import { Effect, Schedule } from "effect"
+import { createHmac } from "node:crypto"
 import { createServer } from "node:http"
 import type { IncomingHttpHeaders } from "node:http"
 
@@ -70,3 +71,12 @@ export const untilReceived = (received: ReadonlyArray<Received>, count: number) 
     Effect.repeat({ until: (enough) => enough, schedule: Schedule.spaced("20 millis") }),
     Effect.timeout("2 minutes")
   )
+
+/** As a receiver checks it, by the words of the specification. */
+export const isSigned = ({ body, headers }: Received, secret: string): boolean => {
+  const key = Buffer.from(secret.slice("whsec_".length), "base64")
+  const expected = createHmac("sha256", key)
+    .update(`${String(headers["webhook-id"])}.${String(headers["webhook-timestamp"])}.${body}`)
+    .digest("base64")
+  return String(headers["webhook-signature"]).split(" ").includes(`v1,${expected}`)
+}

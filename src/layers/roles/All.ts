@@ -60,6 +60,7 @@ const background = Layer.mergeAll(
   AsynchronousInference.telling,
   Retirement.layer,
   Housekeeping.layer,
+  Database.payloadSweep,
   PlatformMetrics.runners,
   PlatformMetrics.messaging
 )

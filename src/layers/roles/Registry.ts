@@ -46,7 +46,13 @@ const useCases = Layer.mergeAll(
   Layer.provideMerge(Models.storage)
 )
 
-const background = Layer.mergeAll(AdminKey.layer, OutboxRelay.layer(), Housekeeping.layer, PlatformMetrics.messaging)
+const background = Layer.mergeAll(
+  AdminKey.layer,
+  OutboxRelay.layer(),
+  Housekeeping.layer,
+  Database.payloadSweep,
+  PlatformMetrics.messaging
+)
 
 const handlers = Layer.mergeAll(Handlers.registry, OwnHandlers.operations, KeyLookupHandlers.layer)
 

@@ -4,6 +4,7 @@ import * as KafkaClient from "../../../src/layers/kafka/KafkaClient.ts"
 import { brokers, describeWithKafka, describeWithKafkaNode } from "../../support/Kafka.ts"
 import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract, Leases } from "./EventLogContract.ts"
+import { payloadContract } from "./PayloadContract.ts"
 
 /** Puts all members out of their group, as the coordinator does with those that it has not heard of for too long. */
 const putOut = (client: KafkaClient.KafkaClient, group: string) =>
@@ -44,10 +45,12 @@ const adapter = (version?: string) =>
 describeWithKafka("on the newest Kafka", () => {
   eventLogContract("EventLogKafka", adapter())
   consumerContract("Consumer on Kafka", adapter())
+  payloadContract("Large payloads on Kafka", adapter())
 })
 
 const older = "3.9.2"
 describeWithKafkaNode(older)(`on Kafka ${older}`, () => {
   eventLogContract("EventLogKafka", adapter(older))
   consumerContract("Consumer on Kafka", adapter(older))
+  payloadContract("Large payloads on Kafka", adapter(older))
 })

@@ -3,6 +3,7 @@ import { EventLog } from "../../../src/messaging/EventLog.ts"
 import * as EventLogMemory from "../../../src/messaging/EventLogMemory.ts"
 import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract, Leases } from "./EventLogContract.ts"
+import { payloadContract } from "./PayloadContract.ts"
 
 const adapter = Layer.effectContext(Effect.sync(() => {
   const { endLeases, log } = EventLogMemory.make({ lease: "3 seconds" })
@@ -11,3 +12,4 @@ const adapter = Layer.effectContext(Effect.sync(() => {
 
 eventLogContract("EventLogMemory", adapter)
 consumerContract("Consumer in memory", adapter)
+payloadContract("Large payloads in memory", adapter)

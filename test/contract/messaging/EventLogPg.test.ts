@@ -4,6 +4,7 @@ import { SqlClient } from "effect/sql"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
 import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract, eventually, Leases } from "./EventLogContract.ts"
+import { payloadContract } from "./PayloadContract.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
 const leases = Layer.effect(
@@ -20,6 +21,8 @@ eventLogContract(
 )
 
 consumerContract("Consumer on PostgreSQL", PgMessaging.layer({ eventLog: { lease: "3 seconds" } }))
+
+payloadContract("Large payloads on PostgreSQL", PgMessaging.layer({ eventLog: { lease: "3 seconds" } }))
 
 const quiet = Layer.succeed(References.MinimumLogLevel, "None")
 
