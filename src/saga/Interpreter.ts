@@ -39,6 +39,8 @@ export interface RunOptions<A, E, R> {
   /** How many entries there are. */
   readonly length: number
   readonly isRecovery: boolean
+  /** How much a step may return, in bytes of JSON. */
+  readonly maxOutputBytes: number
   /** When it has to be done, in milliseconds since 1970. */
   readonly deadline: number | undefined
   readonly create?: Recorder.RecorderOptions["create"]
@@ -55,7 +57,7 @@ export interface Run<A, E, R> {
 }
 
 const prepare = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, E, R>, isReplayOnly: boolean) {
-  const { epoch, history, journal, saga, sagaId, scope } = options
+  const { epoch, history, journal, maxOutputBytes, saga, sagaId, scope } = options
   const recorder = yield* Recorder.make(options)
   const root = Line.make({ halt: new Halt(), isParallel: false, isRecoverable: false, position: -1 })
   const stopped: { reason: StopReason | undefined } = { reason: undefined }
@@ -68,6 +70,7 @@ const prepare = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, E, R
     recorder,
     replay: new Replay(history),
     scope,
+    maxOutputBytes,
     occurrences: new Map(),
     isCommitted: false,
     onCommit: () => {

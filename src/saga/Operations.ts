@@ -116,6 +116,7 @@ export const make = (journal: Journal["Service"]): Operations => {
       case "compensation-failed":
         return { events: [{ _tag: "CompensationCompleted", step, by } as const] }
       case "step-failed":
+      case "output-too-large":
       case "outcome-unknown": {
         const entries = yield* Effect.catch(entriesOf(record), () => refuse("its journal is unreadable"))
         const kind = History.fold(entries).steps.get(step)?.kind

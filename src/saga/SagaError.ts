@@ -12,6 +12,21 @@ export class StepTimedOut extends Schema.TaggedError<StepTimedOut>()("StepTimedO
   }
 }
 
+/**
+ * A step returned more than its saga's journal takes, in bytes of JSON. Its action may have had its effect. It is a
+ * defect, as any output is that can't be recorded.
+ */
+export class StepOutputTooLarge extends Schema.TaggedError<StepOutputTooLarge>()("StepOutputTooLarge", {
+  step: Schema.String,
+  bytes: Schema.Int,
+  limit: Schema.Int
+}) {
+  override get message() {
+    return `The step "${this.step}" returned ${this.bytes} bytes of JSON, of which ${this.limit} are allowed: ` +
+      "let it keep what is large elsewhere, and return where that is"
+  }
+}
+
 /** The saga was cancelled, and all that it had done is undone. */
 export class SagaCancelled extends Schema.TaggedError<SagaCancelled>()("SagaCancelled", { sagaId: Schema.String }) {
   override get message() {

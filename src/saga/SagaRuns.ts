@@ -40,6 +40,8 @@ export interface NewRun<I> {
 export interface SagaRunsOptions {
   /** A saga over which so many processes died in a row is parked. Default 20. */
   readonly maxRecoveries?: number | undefined
+  /** How much one step may return, in bytes of its JSON. Default 256 KiB. */
+  readonly maxOutputBytes?: number | undefined
 }
 
 /** The runs, for as long as the scope lives; when it closes they are interrupted and given back. */
@@ -47,7 +49,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
   journal: Journal["Service"],
   owner: SagaOwner,
   definition: Definition<I, A, E, R>,
-  { maxRecoveries = 20 }: SagaRunsOptions
+  { maxOutputBytes = 256 * 1_024, maxRecoveries = 20 }: SagaRunsOptions
 ) {
   const { name } = definition
   const metrics = SagaMetrics.of(name)
@@ -78,6 +80,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
     deadline: definition.deadline === undefined
       ? undefined
       : beginning.startedAt + Duration.toMillis(definition.deadline),
+    maxOutputBytes,
     journal,
     scope: actions
   })
@@ -131,7 +134,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
     const run = yield* Interpreter.make(runOptions(beginning))
     if (isCancelRequested) run.stop("cancelled")
     const whole = run.outcome.pipe(
-      Effect.withSpan(name, { attributes: { "saga.id": sagaId } }, { captureStackTrace: false }),
+      TraceContext.withSpan(name, { "saga.id": sagaId }),
       TraceContext.resume(traceparent),
       Effect.onExit((exit) => ended(beginning, exit)),
       Effect.annotateLogs({ saga: name, sagaId }),

@@ -29,6 +29,7 @@ export const ParkReason = Schema.Literals([
   "journal-unreadable",
   "recoveries-exhausted",
   "history-too-long",
+  "output-too-large",
   "internal-defect"
 ])
 export type ParkReason = typeof ParkReason.Type
@@ -54,7 +55,9 @@ const advices: Readonly<Record<ParkReason, string>> = {
   "journal-unreadable": "Repair the named entry of the journal, then retry.",
   "recoveries-exhausted": "Processes keep dying over this saga. Find out why, then retry.",
   "internal-defect": "The interpreter itself failed: the log has the defect. Once it is repaired, retry.",
-  "history-too-long": "The saga repeats its steps without end. Run a version that ends, then retry; or cancel it."
+  "history-too-long": "The saga repeats its steps without end. Run a version that ends, then retry; or cancel it.",
+  "output-too-large":
+    "The step returned more than may be recorded of it. Raise the limit (maxOutputBytes), then retry; or resolve it with a smaller output, such as the key under which the rest is stored."
 }
 
 /** What an operator can do about a parked saga, in plain words. */

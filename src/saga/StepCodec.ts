@@ -10,6 +10,15 @@ export interface StepCodec<out A> {
   readonly decode: (json: Schema.Json) => Effect.Effect<A, Schema.SchemaError>
 }
 
+/** The size in bytes of UTF-8 that `json` has as text, where that is more than `limit`. */
+export const sizeBeyond = (json: Schema.Json, limit: number): number | undefined => {
+  const text = JSON.stringify(json)
+  // A unit of a string takes three bytes at most
+  if (text.length * 3 <= limit) return undefined
+  const bytes = new TextEncoder().encode(text).length
+  return bytes > limit ? bytes : undefined
+}
+
 export const make = <A>(schema: Schema.Codec<A, unknown>): StepCodec<A> => {
   const codec = Schema.toCodecJson(schema)
   return { encode: Schema.encodeUnknownEffect(codec), decode: Schema.decodeEffect(codec) }

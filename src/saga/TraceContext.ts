@@ -1,5 +1,5 @@
 /** The trace of a saga as the journal keeps it, so that one trace goes on over restarts. W3C Trace Context, level 1. */
-import { Effect, Option } from "effect"
+import { Effect, Option, References } from "effect"
 import type { Tracer } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
 
@@ -25,10 +25,21 @@ export const outer: Effect.Effect<string | undefined> = Effect.currentSpan.pipe(
   Effect.orElseSucceed(() => undefined)
 )
 
+/** A span of a saga; nothing at all where nobody traces, since a span that is kept nowhere costs as much as a step. */
+export const withSpan =
+  (name: string, attributes: Readonly<Record<string, string>>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.flatMap(
+      References.TracerEnabled,
+      (isEnabled) => isEnabled ? Effect.withSpan(effect, name, { attributes, captureStackTrace: false }) : effect
+    )
+
 /** Makes the kept span the parent of the spans of `effect`; one that is malformed is left out. */
 export const resume =
   (traceparent: string | undefined) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Option.match(HttpTraceContext.w3c(Headers.fromInput(traceparent === undefined ? {} : { [header]: traceparent })), {
-      onNone: () => effect,
-      onSome: (parent) => Effect.withParentSpan(effect, parent)
-    })
+    traceparent === undefined ?
+      effect :
+      Option.match(HttpTraceContext.w3c(Headers.fromInput({ [header]: traceparent })), {
+        onNone: () => effect,
+        onSome: (parent) => Effect.withParentSpan(effect, parent)
+      })

@@ -318,5 +318,37 @@ export const sagaMutants: ReadonlyArray<Mutant> = [
     from: "() => Metric.modify(flying, -1)",
     to: "() => Effect.void",
     tests: observed
+  },
+  {
+    name: "an output may be of any size",
+    law: 47,
+    file: "src/saga/StepCodec.ts",
+    from: "return bytes > limit ? bytes : undefined",
+    to: "return undefined",
+    tests: memory
+  },
+  {
+    name: "the size of an output is counted in letters",
+    law: 47,
+    file: "src/saga/StepCodec.ts",
+    from: "const bytes = new TextEncoder().encode(text).length",
+    to: "const bytes = text.length",
+    tests: memory
+  },
+  {
+    name: "processes die over a saga for ever",
+    law: 50,
+    file: "src/saga/SagaRuns.ts",
+    from: "if (record.recoveries > maxRecoveries) return",
+    to: "if (record.recoveries < 0) return",
+    tests: memory
+  },
+  {
+    name: "a saga is parked over one death too few",
+    law: 50,
+    file: "src/saga/SagaRuns.ts",
+    from: "if (record.recoveries > maxRecoveries) return",
+    to: "if (record.recoveries >= maxRecoveries) return",
+    tests: memory
   }
 ]

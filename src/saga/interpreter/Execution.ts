@@ -19,6 +19,8 @@ export interface Execution {
   readonly replay: Replay
   /** Owns actions that do not let themselves be interrupted. */
   readonly scope: Scope.Scope
+  /** How much a step may return, in bytes of JSON. */
+  readonly maxOutputBytes: number
   /** How often each path was taken, to tell repeated steps apart. */
   readonly occurrences: Map<string, number>
   /** Whether the run has come past the pivot, be it in replay. */
@@ -58,6 +60,12 @@ export const describeCause = (cause: Cause.Cause<unknown>): RecordedError => des
 
 const whileAway = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("2 seconds")])
 
+const isCurrent = ({ epoch, journal, sagaId }: Execution, isWanted: () => boolean): Effect.Effect<boolean> =>
+  Effect.suspend(() => isWanted() ? journal.holds(sagaId, epoch) : Effect.succeed(false)).pipe(
+    Effect.retry(whileAway),
+    Effect.orElseSucceed(() => false)
+  )
+
 /** A fence is twice the epoch, and one more for compensations: later owners and later directions have larger ones. */
 export const contextOf = (
   execution: Execution,
@@ -66,11 +74,7 @@ export const contextOf = (
   isWanted: () => boolean
 ) =>
 (attempt: number): StepContext => {
-  const { epoch, journal, saga, sagaId } = execution
-  const isCurrent = Effect.suspend(() => isWanted() ? journal.holds(sagaId, epoch) : Effect.succeed(false)).pipe(
-    Effect.retry(whileAway),
-    Effect.orElseSucceed(() => false)
-  )
+  const { epoch, saga, sagaId } = execution
   return {
     sagaId,
     saga,
@@ -79,6 +83,8 @@ export const contextOf = (
     attempt,
     epoch,
     fence: 2 * epoch + (direction === "compensation" ? 1 : 0),
-    checkFence: Effect.flatMap(isCurrent, (holds) => holds ? Effect.void : Effect.interrupt)
+    checkFence: Effect.suspend(() =>
+      Effect.flatMap(isCurrent(execution, isWanted), (holds) => holds ? Effect.void : Effect.interrupt)
+    )
   }
 }

@@ -2,8 +2,11 @@
 import { Cause, Duration, Effect, Option, Schema } from "effect"
 import type { Context } from "effect"
 import type { StepOutcome } from "../History.ts"
+import { StepOutputTooLarge } from "../SagaError.ts"
 import type { SagaEvent, StepKind } from "../SagaEvent.ts"
+import { sizeBeyond } from "../StepCodec.ts"
 import type { Step, StepContext } from "../StepSpec.ts"
+import * as TraceContext from "../TraceContext.ts"
 import * as Attempts from "./Attempts.ts"
 import { contextOf, describe, describeCause, maxEntries, occurrence, park } from "./Execution.ts"
 import type { Execution } from "./Execution.ts"
@@ -85,6 +88,16 @@ const repeatOutcome = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>
   return yield* Effect.fail(yield* Effect.catchTag(step.error.decode(encoded), "SchemaError", unreadable))
 })
 
+/** An output that can't be recorded is a mistake of the program. */
+const recordable = <A, E, R>({ execution, path, step }: Place<A, E, R>, value: A): Effect.Effect<Result<A>> =>
+  Effect.flatMap(Effect.orDie(step.output.encode(value)), (output) => {
+    const limit = execution.maxOutputBytes
+    const bytes = sizeBeyond(output, limit)
+    return bytes === undefined
+      ? Effect.succeed({ value, output })
+      : Effect.die(new StepOutputTooLarge({ step: path, bytes, limit }))
+  })
+
 /** Attempts at the action; what they come to is not recorded yet, unless that is part of a transaction. */
 const attempts = <A, E, R>(place: Place<A, E, R>, onCommit: (result: Result<A>) => void) => {
   const { execution, path, step } = place
@@ -93,9 +106,7 @@ const attempts = <A, E, R>(place: Place<A, E, R>, onCommit: (result: Result<A>) 
   const attempt = (count: number) => {
     current = count
     const context = contextOf(execution, path, "action", () => current === count)(count)
-    const action = Effect.flatMap(step.action(context), (value) =>
-      // An output that can't be recorded is a mistake of the program.
-      Effect.map(Effect.orDie(step.output.encode(value)), (output): Result<A> => ({ value, output })))
+    const action = Effect.flatMap(step.action(context), (value) => recordable(place, value))
     if (!isTransactional) return action
     const completed = ({ output }: Result<A>): SagaEvent => {
       commit(execution, kind)
@@ -152,9 +163,11 @@ const failed = Effect.fnUntraced(function*<A, E, R>(
     : describeCause(ended.cause)
   yield* Effect.logWarning("Step failed", error)
 
-  if (kind === "retriable") return yield* park("step-failed", path, error)
-  if (kind === "pivot" && unknown) return yield* park("outcome-unknown", path, error)
-  if (execution.isCommitted && !(isKnownError && line.isRecoverable)) return yield* park("step-failed", path, error)
+  const isTooLarge = ended._tag === "Died" && Cause.squash(ended.cause) instanceof StepOutputTooLarge
+  const reason = isTooLarge ? "output-too-large" : "step-failed"
+  if (kind === "retriable") return yield* park(reason, path, error)
+  if (kind === "pivot" && unknown) return yield* park(isTooLarge ? reason : "outcome-unknown", path, error)
+  if (execution.isCommitted && !(isKnownError && line.isRecoverable)) return yield* park(reason, path, error)
 
   const failure = isKnownError ? "error" : "defect"
   line.position = execution.recorder.note({ _tag: "StepFailed", step: path, kind, failure, error, unknown })
@@ -170,10 +183,10 @@ const perform = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>, wasS
   const { execution, line, path, step } = place
   const { recorder } = execution
   const { isTransactional, kind } = step
-  const halted = Effect.die(new Signal.Halted({ step: path }))
+  const halted = Effect.suspend(() => Effect.die(new Signal.Halted({ step: path })))
 
   if (wasStarted) yield* registerUndo(place)
-  yield* execution.replay.caughtUp
+  if (!execution.replay.isOver) yield* execution.replay.caughtUp
   // A pivot that has begun is brought to an outcome, whatever happens: nobody could undo it.
   if (line.halt.isOn && !(kind === "pivot" && wasStarted)) return yield* halted
   if (kind !== "compensatable" && line.isParallel && !execution.isCommitted) {
@@ -224,8 +237,6 @@ export const run = <A, E, R>(
     }
     return perform(place, record !== undefined).pipe(
       Effect.annotateLogs("step", path),
-      Effect.withSpan(step.name, { attributes: { "saga.id": execution.sagaId, "saga.step": path } }, {
-        captureStackTrace: false
-      })
+      TraceContext.withSpan(step.name, { "saga.id": execution.sagaId, "saga.step": path })
     )
   })

@@ -1,6 +1,7 @@
 /** What there is to undo, and how it is undone: what began last first, and side by side what was done side by side. */
 import { Duration, Effect, Option } from "effect"
 import type { Undo } from "../StepSpec.ts"
+import * as TraceContext from "../TraceContext.ts"
 import * as Attempts from "./Attempts.ts"
 import { contextOf, describe, describeCause, park } from "./Execution.ts"
 import type { Execution } from "./Execution.ts"
@@ -95,8 +96,6 @@ export const compensation = <A>(
     yield* Effect.logInfo("Compensation completed")
   }).pipe(
     Effect.annotateLogs("step", path),
-    Effect.withSpan(`compensate ${name}`, { attributes: { "saga.id": execution.sagaId, "saga.step": path } }, {
-      captureStackTrace: false
-    })
+    TraceContext.withSpan(`compensate ${name}`, { "saga.id": execution.sagaId, "saga.step": path })
   )
 }

@@ -8,6 +8,7 @@ import { Journal } from "../../../src/saga/Journal.ts"
 import type { NewSaga, Write } from "../../../src/saga/Journal.ts"
 import { LeaseLost } from "../../../src/saga/SagaError.ts"
 import { started } from "../../../src/saga/SagaStatus.ts"
+import { boundsContract } from "./BoundsContract.ts"
 import { journalContract, Leases } from "./JournalContract.ts"
 import * as PgSagas from "./PgSagas.ts"
 
@@ -19,7 +20,10 @@ const leases = Layer.effect(
   }))
 )
 
-journalContract("JournalPg", Layer.provideMerge(leases, PgSagas.layer()), { isVirtual: false })
+const journal = Layer.provideMerge(leases, PgSagas.layer())
+
+journalContract("JournalPg", journal, { isVirtual: false })
+boundsContract("JournalPg", journal, { isVirtual: false })
 
 describe("JournalPg", () => {
   const entry = (step: string) => ({ at: 1, epoch: 1, event: { _tag: "StepStarted", step, kind: "pivot" } as const })

@@ -8,6 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem, Redacted, References, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { ModelId, ModelName } from "../../../src/domain/model/Model.ts"
+import type { SagaState } from "../../../src/saga/SagaStatus.ts"
 import { ArtifactStore } from "../../../src/services/ArtifactStore.ts"
 import { Models } from "../../../src/services/Models.ts"
 import { freshDatabase } from "../../support/Postgres.ts"
@@ -50,45 +51,62 @@ const made = Effect.gen(function*() {
   return model
 }).pipe(Effect.scoped)
 
+interface Plan<R> {
+  readonly work: "create" | "delete"
+  readonly saga: "create_model" | "delete_model"
+  /** The model that it is about. */
+  readonly model: Effect.Effect<Effect.Success<typeof newModel>, unknown, R>
+  /** What is there of the model where the saga has not begun. */
+  readonly before: Aftermath.Remains
+  /** What is there of it where the saga has ended like this. */
+  readonly after: (state: SagaState) => Aftermath.Remains
+}
+
+/** Kills a process at each point of its work, and tells how the saga ended each time. */
+const killedAtEveryPoint = Effect.fnUntraced(function*<R>({ after, before, model, saga, work }: Plan<R>) {
+  const there = yield* place
+  const killed = Effect.fnUntraced(function*(point: string, at: number) {
+    const one = yield* model
+    const victim = yield* Victims.run({ place: there, work, ...one }, at)
+    const what = `killed at point ${at}, ${point}`
+    assert.strictEqual(victim.signal, "SIGKILL", `${what}: ${victim.output}`)
+    const begun = yield* Aftermath.sagaOf(saga, one.id)
+    if (begun === undefined) {
+      assert.deepStrictEqual(yield* Aftermath.remains(there, one.id), before, what)
+      return "never begun"
+    }
+    const { entries, state } = yield* Aftermath.outcomeOf(begun)
+    Aftermath.assertLawful(entries)
+    assert.deepStrictEqual(yield* Aftermath.remains(there, one.id), after(state), `${what}: ${state}`)
+    return state
+  })
+  const outcomes = yield* beside(
+    there,
+    Effect.gen(function*() {
+      const undisturbed = yield* model
+      const { output, points } = yield* Victims.run({ place: there, work, ...undisturbed }, 0)
+      assert.isAtLeast(points.length, 16, output)
+      assert.deepStrictEqual(yield* Aftermath.remains(there, undisturbed.id), after("completed"))
+      return yield* Effect.forEach(points, (point, index) => killed(point, index + 1), { concurrency })
+    })
+  )
+  return [...new Set(outcomes)].toSorted()
+})
+
 describe("a process is killed at every point of a saga, and another takes over", () => {
   it.live(
     "law 47, law 52: creating a model: afterwards it is whole or nothing is left of it",
     () =>
       Effect.gen(function*() {
-        const there = yield* place
-        const outcomes = yield* beside(
-          there,
-          Effect.gen(function*() {
-            const undisturbed = yield* newModel
-            const { output, points } = yield* Victims.run({ place: there, work: "create", ...undisturbed }, 0)
-            assert.isAtLeast(points.length, 16, output)
-            assert.deepStrictEqual(yield* Aftermath.remains(there, undisturbed.id), Aftermath.whole)
-
-            return yield* Effect.forEach(points, (point, index) =>
-              Effect.gen(function*() {
-                const model = yield* newModel
-                const victim = yield* Victims.run({ place: there, work: "create", ...model }, index + 1)
-                const what = `killed at point ${index + 1}, ${point}`
-                assert.strictEqual(victim.signal, "SIGKILL", `${what}: ${victim.output}`)
-                const saga = yield* Aftermath.sagaOf("create_model", model.id)
-                if (saga === undefined) {
-                  assert.deepStrictEqual(yield* Aftermath.remains(there, model.id), Aftermath.nothing, what)
-                  return "never begun"
-                }
-                const { entries, state } = yield* Aftermath.outcomeOf(saga)
-                Aftermath.assertLawful(entries)
-                assert.deepStrictEqual(
-                  yield* Aftermath.remains(there, model.id),
-                  state === "completed" ? Aftermath.whole : Aftermath.nothing,
-                  `${what}: ${state}`
-                )
-                return state
-              }), { concurrency })
-          })
-        )
-        assert.include(outcomes, "completed")
-        assert.include(outcomes, "never begun")
-        assert.notInclude(outcomes, "parked")
+        const outcomes = yield* killedAtEveryPoint({
+          work: "create",
+          saga: "create_model",
+          model: newModel,
+          before: Aftermath.nothing,
+          after: (state) => state === "completed" ? Aftermath.whole : Aftermath.nothing
+        })
+        assert.includeMembers(outcomes, ["completed", "never begun"])
+        assert.includeMembers(["compensated", "completed", "never begun"], outcomes)
       }).pipe(Effect.scoped, quietly, Effect.provide(Platform.nodeLayer)),
     600_000
   )
@@ -97,34 +115,14 @@ describe("a process is killed at every point of a saga, and another takes over",
     "law 49, law 52: deleting a model: afterwards nothing is left of it, or it has not been touched",
     () =>
       Effect.gen(function*() {
-        const there = yield* place
-        const outcomes = yield* beside(
-          there,
-          Effect.gen(function*() {
-            const undisturbed = yield* made
-            const { output, points } = yield* Victims.run({ place: there, work: "delete", ...undisturbed }, 0)
-            assert.isAtLeast(points.length, 16, output)
-            assert.deepStrictEqual(yield* Aftermath.remains(there, undisturbed.id), Aftermath.gone)
-
-            return yield* Effect.forEach(points, (point, index) =>
-              Effect.gen(function*() {
-                const model = yield* made
-                const victim = yield* Victims.run({ place: there, work: "delete", ...model }, index + 1)
-                const what = `killed at point ${index + 1}, ${point}`
-                assert.strictEqual(victim.signal, "SIGKILL", `${what}: ${victim.output}`)
-                const saga = yield* Aftermath.sagaOf("delete_model", model.id)
-                if (saga === undefined) {
-                  assert.deepStrictEqual(yield* Aftermath.remains(there, model.id), Aftermath.whole, what)
-                  return "never begun"
-                }
-                const { entries, state } = yield* Aftermath.outcomeOf(saga)
-                Aftermath.assertLawful(entries)
-                assert.deepStrictEqual(yield* Aftermath.remains(there, model.id), Aftermath.gone, `${what}: ${state}`)
-                return state
-              }), { concurrency })
-          })
-        )
-        assert.deepStrictEqual([...new Set(outcomes)].toSorted(), ["completed", "never begun"])
+        const outcomes = yield* killedAtEveryPoint({
+          work: "delete",
+          saga: "delete_model",
+          model: made,
+          before: Aftermath.whole,
+          after: () => Aftermath.gone
+        })
+        assert.deepStrictEqual(outcomes, ["completed", "never begun"])
       }).pipe(Effect.scoped, quietly, Effect.provide(Platform.nodeLayer)),
     600_000
   )
@@ -148,12 +146,11 @@ describe("a process is killed at every point of a saga, and another takes over",
             const victim = yield* Victims.run({ place: there, work: "create", ...model }, first)
             assert.strictEqual(victim.signal, "SIGKILL", victim.output)
             const heir = yield* Victims.run({ place: there, work: "recover", ...model }, second).pipe(
-              Effect.timeoutOption("20 seconds")
+              Effect.timeout("2 minutes")
             )
-            // Its way back to the end has fewer points than that: it had nothing more to do, and was ended while it idled.
-            if (heir._tag === "Some") {
-              assert.strictEqual(heir.value.signal, "SIGKILL", heir.value.output)
-            }
+            // On its way to the end it comes by fewer points than that, and then it says that it is done
+            const isKilled = heir.signal === "SIGKILL"
+            assert.isTrue(isKilled || (heir.code === 0 && heir.points.length < second), heir.output)
             return yield* beside(
               there,
               Effect.gen(function*() {

@@ -4,7 +4,9 @@
  * Usage: victim.ts <Errand as JSON>; with FAULT_AT=n it sends itself FAULT_HOW (SIGKILL) at the n-th point. It says `point n name` at each.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Config, Console, Effect, Latch, Logger, Schema, Stream } from "effect"
+import { Config, Console, Effect, Latch, Logger, Option, Schedule, Schema, Stream } from "effect"
+import { Journal } from "../../../src/saga/Journal.ts"
+import { isEnded } from "../../../src/saga/SagaStatus.ts"
 import { ArtifactStore } from "../../../src/services/ArtifactStore.ts"
 import { Models } from "../../../src/services/Models.ts"
 import * as Platform from "./Platform.ts"
@@ -29,6 +31,15 @@ const points = Effect.gen(function*() {
   return point
 })
 
+/** Waits until the saga of this id has ended. */
+const ended = Effect.fnUntraced(function*(sagaId: string) {
+  const journal = yield* Journal
+  yield* Effect.repeat(journal.find(sagaId), {
+    until: Option.exists(({ status }) => isEnded(status.state)),
+    schedule: Schedule.spaced("50 millis")
+  })
+})
+
 const work = Effect.fnUntraced(function*({ id, name, work }: Platform.Errand) {
   const models = yield* Models
   switch (work) {
@@ -42,7 +53,7 @@ const work = Effect.fnUntraced(function*({ id, name, work }: Platform.Errand) {
     case "delete":
       return yield* models.remove(name, undefined)
     case "recover":
-      return yield* Effect.never
+      return yield* ended(id)
   }
 }, Effect.scoped)
 
