@@ -36,13 +36,14 @@ const list = HttpApiEndpoint.get("list", "/", { query: page(CircuitId), success:
   .annotate(RequiredScope, "admin")
   .annotate(
     OpenApi.Description,
-    "The circuits of all processes together where there is Redis, else of the process that answers."
+    "The circuits of all processes together where there is Redis, else of the process that answers. A gateway shows its own, \
+to the registry and the runtime, and those of the runtime, if that is there."
   )
 
 const get = HttpApiEndpoint.get("get", "/:circuit", {
   params: circuitPath,
   success: CircuitView,
-  error: Problems.circuitNotFound
+  error: [Problems.circuitNotFound, Problems.dependencyUnavailable]
 }).annotate(RequiredScope, "admin")
 
 const act = <Identifier extends string>(identifier: Identifier, description: string) =>

@@ -49,6 +49,51 @@ layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices
   (it) => {
     describe("a model through the gateway", () => {
       it.effect(
+        "its circuit stands beside those of the gateway, and is held open and let go from there",
+        () =>
+          Effect.gen(function*() {
+            const Circuit = Schema.Struct({ id: Schema.String, state: Schema.String })
+            const Page = Schema.Struct({ items: Schema.Array(Circuit), nextCursor: Schema.NullOr(Schema.String) })
+            const circuits = "/api/v1/admin/circuits"
+            const id = "model:guarded@1"
+            const state = (method: string, path: string) =>
+              Effect.flatMap(call(method, path), ({ json }) =>
+                Effect.map(Schema.decodeUnknownEffect(Circuit)(json), ({ state }) => state))
+            yield* ready("guarded")
+            assert.strictEqual((yield* infer("guarded")).status, 200)
+
+            const ids: Array<string> = []
+            let cursor: string | null = ""
+            while (cursor !== null) {
+              const { json } = yield* call("GET", `${circuits}?limit=1${cursor === "" ? "" : `&cursor=${cursor}`}`)
+              const page: typeof Page.Type = yield* Schema.decodeUnknownEffect(Page)(json)
+              ids.push(...page.items.map((circuit) =>
+                circuit.id
+              ))
+              cursor = page.nextCursor
+            }
+            assert.includeMembers(ids, [id, "registry", "runtime"])
+            assert.deepStrictEqual(ids, [...new Set(ids)].toSorted())
+            const whole = yield* Schema.decodeUnknownEffect(Page)((yield* call("GET", `${circuits}?limit=100`)).json)
+            assert.deepStrictEqual(whole.items.map((circuit) => circuit.id), ids)
+
+            assert.strictEqual(yield* state("GET", `${circuits}/${id}`), "closed")
+            assert.strictEqual(yield* state("POST", `${circuits}/${id}/open`), "forced_open")
+            assert.strictEqual(yield* state("GET", `${circuits}/${id}`), "forced_open")
+            // What was answered before may be answered again; this was not
+            const other = [{ name: "input", shape: [1, 4], datatype: "FP32", data: [1, 2, 3, 4] }]
+            assert.strictEqual((yield* infer("guarded", other)).status, 503)
+            assert.strictEqual(yield* state("POST", `${circuits}/${id}/reset`), "closed")
+            assert.strictEqual((yield* infer("guarded", other)).status, 200)
+
+            const unknown = yield* call("POST", `${circuits}/nothing:at-all/open`)
+            assert.strictEqual(unknown.status, 404, unknown.text)
+            assert.strictEqual((yield* problem(unknown.json)).code, "circuit_not_found")
+          }),
+        60_000
+      )
+
+      it.effect(
         "lives its whole life: created, uploaded, followed, waited for, asked, downloaded, deleted",
         () =>
           Effect.gen(function*() {

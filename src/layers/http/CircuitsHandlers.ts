@@ -5,13 +5,13 @@ import { MaasApi } from "../../api/MaasApi.ts"
 import type { IdempotencyKey } from "../../domain/access/Idempotency.ts"
 import { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import { cursorOf } from "../../domain/paging/Cursor.ts"
-import { CircuitNotFound } from "../../domain/protection/ProtectionErrors.ts"
 import type { StateName } from "../../resilience/circuit/CircuitState.ts"
 import type { CircuitSnapshot } from "../../resilience/CircuitBreaker.ts"
 import type { CircuitStoreLost } from "../../resilience/CircuitStore.ts"
 import type { CircuitAddress, CircuitNotFound as UnknownCircuit } from "../../resilience/PolicyDirectory.ts"
 import { PolicyDirectory } from "../../resilience/PolicyDirectory.ts"
 import { answerOf, fingerprint, makeIdempotent } from "./IdempotentAnswer.ts"
+import { OtherCircuits } from "./OtherCircuits.ts"
 import { makePage } from "./Pages.ts"
 
 const states: Readonly<Record<StateName, typeof CircuitView.Type["state"]>> = {
@@ -53,30 +53,25 @@ export const layer = HttpApiBuilder.group(
     const idempotent = yield* makeIdempotent
     const directory = yield* PolicyDirectory
 
-    const found = (id: string, looked: Effect.Effect<CircuitSnapshot, UnknownCircuit>) =>
-      looked.pipe(
-        Effect.mapError(() => new CircuitNotFound({ id })),
-        Effect.flatMap(viewOf)
-      )
+    const others = yield* OtherCircuits
 
     const act = (
-      name: string,
-      { params: { circuit }, headers }: {
+      action: "open" | "close" | "reset",
+      { params: { circuit }, headers: { "idempotency-key": key } }: {
         readonly params: { readonly circuit: string }
         readonly headers: { readonly "idempotency-key"?: IdempotencyKey }
       },
       change: (address: CircuitAddress) => Effect.Effect<CircuitSnapshot, UnknownCircuit | CircuitStoreLost>
     ) =>
       idempotent(
-        headers["idempotency-key"],
-        () => fingerprint(`${name}-circuit`, circuit),
+        key,
+        () => fingerprint(`${action}-circuit`, circuit),
         change(addressOf(circuit)).pipe(
-          Effect.mapError((error) =>
-            error._tag === "CircuitNotFound"
-              ? new CircuitNotFound({ id: circuit })
-              : new DependencyUnavailable({ dependency: "redis", retryAfterSeconds: 1 })
-          ),
           Effect.flatMap(viewOf),
+          Effect.catchTags({
+            CircuitNotFound: () => others.act(action, circuit, key),
+            CircuitStoreLost: () => new DependencyUnavailable({ dependency: "redis", retryAfterSeconds: 1 })
+          }),
           Effect.flatMap((view) => answer(view))
         )
       )
@@ -85,17 +80,20 @@ export const layer = HttpApiBuilder.group(
       list: ({ query }) =>
         page(
           query,
-          ({ before, limit }) =>
-            Effect.flatMap(directory.circuits, (circuits) =>
-              Effect.forEach(
-                circuits.filter((circuit) => before === undefined || idOf(circuit) > before)
-                  .toSorted((one, other) => idOf(one) < idOf(other) ? -1 : 1)
-                  .slice(0, limit),
-                viewOf
-              )),
+          Effect.fnUntraced(function*({ before, limit }) {
+            const own = yield* Effect.forEach(yield* directory.circuits, viewOf)
+            return [...own, ...(yield* others.list({ before, limit }))]
+              .filter(({ id }) => before === undefined || id > before)
+              .toSorted((one, other) => one.id < other.id ? -1 : 1)
+              .slice(0, limit)
+          }),
           ({ id }) => id
         ),
-      get: ({ params: { circuit } }) => found(circuit, directory.circuit(addressOf(circuit))),
+      get: ({ params: { circuit } }) =>
+        directory.circuit(addressOf(circuit)).pipe(
+          Effect.flatMap(viewOf),
+          Effect.catchTag("CircuitNotFound", () => others.get(circuit))
+        ),
       open: (request) => act("open", request, (address) => directory.force(address, "ForcedOpen")),
       close: (request) => act("close", request, (address) => directory.force(address, "ForcedClosed")),
       reset: (request) => act("reset", request, directory.reset)

@@ -18,6 +18,7 @@ import { VersionMoves } from "../../services/VersionMoves.ts"
 import * as KeyDigestNode from "../crypto/KeyDigestNode.ts"
 import * as Handlers from "../http/Handlers.ts"
 import * as HttpServer from "../http/HttpServer.ts"
+import { OtherCircuits } from "../http/OtherCircuits.ts"
 import * as OwnHandlers from "../http/OwnHandlers.ts"
 import * as PublicApi from "../http/PublicApi.ts"
 import * as ModelRuntimeOnnx from "../onnx/ModelRuntimeOnnx.ts"
@@ -65,7 +66,11 @@ const background = Layer.mergeAll(
   PlatformMetrics.messaging
 )
 
-const handlers = Layer.mergeAll(Handlers.registry, Handlers.runtime, OwnHandlers.all)
+const handlers = Layer.mergeAll(
+  Handlers.registry,
+  Handlers.runtime,
+  Layer.provide(OwnHandlers.all, OtherCircuits.none)
+)
 
 const server = HttpServer.layer(HttpRouter.toHttpEffect(Layer.provide(PublicApi.routes, handlers))).pipe(
   Layer.provide(PublicApi.before)

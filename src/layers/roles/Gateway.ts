@@ -9,6 +9,7 @@ import * as ApiKeyLookupHttp from "../internal/ApiKeyLookupHttp.ts"
 import * as IdempotencyMemory from "../internal/IdempotencyMemory.ts"
 import * as ReadinessUpstreams from "../internal/ReadinessUpstreams.ts"
 import * as RegistryForwarding from "../internal/RegistryForwarding.ts"
+import * as RuntimeCircuits from "../internal/RuntimeCircuits.ts"
 import * as RuntimeForwarding from "../internal/RuntimeForwarding.ts"
 import { RegistryUpstream, RuntimeUpstream } from "../internal/Upstreams.ts"
 import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
@@ -16,7 +17,11 @@ import { Prometheus } from "../telemetry/Prometheus.ts"
 import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import * as Protection from "./Protection.ts"
 
-const handlers = Layer.mergeAll(RegistryForwarding.layer, RuntimeForwarding.layer, OwnHandlers.all)
+const handlers = Layer.mergeAll(
+  RegistryForwarding.layer,
+  RuntimeForwarding.layer,
+  Layer.provide(OwnHandlers.all, RuntimeCircuits.layer)
+)
 
 const server = HttpServer.layer(HttpRouter.toHttpEffect(Layer.provide(PublicApi.routes, handlers))).pipe(
   Layer.provide(PublicApi.before)

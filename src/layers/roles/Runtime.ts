@@ -8,6 +8,7 @@ import { Inference } from "../../services/Inference.ts"
 import * as Retirement from "../../services/Retirement.ts"
 import * as Handlers from "../http/Handlers.ts"
 import * as HttpServer from "../http/HttpServer.ts"
+import { OtherCircuits } from "../http/OtherCircuits.ts"
 import * as OwnHandlers from "../http/OwnHandlers.ts"
 import * as DeploymentsHandlers from "../internal/DeploymentsHandlers.ts"
 import * as ModelRuntimeOnnx from "../onnx/ModelRuntimeOnnx.ts"
@@ -32,7 +33,7 @@ const runtime = ModelRuntimeOnnx.layer.pipe(Layer.provide(Models.runnerLimits), 
 
 const handlers = Layer.mergeAll(
   Handlers.runtime,
-  OwnHandlers.circuits,
+  Layer.provide(OwnHandlers.circuits, OtherCircuits.none),
   OwnHandlers.operations,
   DeploymentsHandlers.layer
 )
