@@ -43,10 +43,10 @@ export interface WireAnswer<Body> {
 
 /** Requests of one kind, on connections of their own, so that those that are held for long leave others theirs. */
 export interface Connections {
-  readonly request: <A>(
-    request: WireRequest,
-    read: (answer: Dispatcher.ResponseData) => A | Promise<A>
-  ) => Effect.Effect<WireAnswer<A>, UpstreamFailed>
+  /** The answer's body is a stream that the caller reads or destroys. */
+  readonly open: (request: WireRequest) => Effect.Effect<WireAnswer<Readable>, UpstreamFailed>
+  /** The answer with all of its body, as text. Costs half of what `open` does. */
+  readonly ask: (request: WireRequest) => Effect.Effect<WireAnswer<string>, UpstreamFailed>
   /** Milliseconds since the oldest request without an answer began; 0 where there is none. */
   readonly waitingMillis: () => number
   /** Ends the requests without an answer that are this many milliseconds old: whom they were sent to hangs. */
@@ -99,6 +99,56 @@ const reasonOf = (cause: unknown, body: WireRequest["body"]): Reason => {
 /** An attempt ends a little before the deadline of all, so that something can still be made of its failure. */
 const attemptMillis = (left: number): number => left - Math.min(50, left / 4)
 
+/** Sends a request; what is answered ends it, for the reason given. */
+type Send<Body> = (
+  options: Dispatcher.DispatchOptions,
+  answered: (answer: WireAnswer<Body>) => void,
+  failed: (cause: unknown) => void
+) => (reason: Error) => void
+
+const opening = (pool: Pool): Send<Readable> => (options, answered, failed) => {
+  const abort = new AbortController()
+  pool.request({ ...options, signal: abort.signal }).then(({ statusCode, headers, body }) => {
+    // Who reads it hears of its errors. One that nobody reads to its end has one, too, and must not end the process
+    body.on("error", () => undefined)
+    answered({ status: statusCode, headers, body })
+  }, failed)
+  return (reason) => abort.abort(reason)
+}
+
+const asking = (pool: Pool): Send<string> => (options, answered, failed) => {
+  let controller: Dispatcher.DispatchController | undefined
+  let reason: Error | undefined
+  let status = 0
+  let headers: IncomingHttpHeaders = {}
+  const chunks: Array<Buffer> = []
+  pool.dispatch(options, {
+    onRequestStart: (begun) => {
+      controller = begun
+      if (reason !== undefined) begun.abort(reason)
+    },
+    onResponseStart: (_, code, fields) => {
+      status = code
+      headers = fields
+    },
+    onResponseData: (_, chunk) => {
+      chunks.push(chunk)
+    },
+    onResponseEnd: () => {
+      const [first, ...others] = chunks
+      const body = first === undefined ? "" : (others.length === 0 ? first : Buffer.concat(chunks)).toString()
+      answered({ status, headers, body })
+    },
+    onResponseError: (_, error) => failed(error)
+  })
+  return (given) => {
+    reason = given
+    // One that still waits for a connection ends when it would begin: nobody waits for that
+    if (controller === undefined) failed(given)
+    else controller.abort(given)
+  }
+}
+
 /** Open until the scope closes. */
 export const make = Effect.fnUntraced(
   function*({ most, upstream, url }: ConnectionsOptions): Effect.fn.Return<Connections, never, Scope.Scope> {
@@ -116,44 +166,42 @@ export const make = Effect.fnUntraced(
       ),
       (pool) => Effect.promise(() => pool.destroy())
     )
+    const open = opening(pool)
+    const ask = asking(pool)
     const waiting = new Set<Call>()
     const busy = Latch.makeUnsafe()
 
-    const send = <A>(
+    const send = <Body>(
+      begin: Send<Body>,
       { method, path, headers, body, patience }: WireRequest,
-      read: (answer: Dispatcher.ResponseData) => A | Promise<A>,
       left: number
-    ): Effect.Effect<WireAnswer<A>, UpstreamFailed> =>
+    ): Effect.Effect<WireAnswer<Body>, UpstreamFailed> =>
       Effect.callback((resume) => {
-        const abort = new AbortController()
         const since = now()
-        const call: Call = {
-          since,
-          until: since + attemptMillis(left),
-          end: (reason) => abort.abort(new Ended({ reason }))
-        }
+        const timeLeft = Deadline.toHeader(attemptMillis(left))
+        let end: (reason: Error) => void = () => undefined
+        const call: Call = { since, until: since + attemptMillis(left), end: (reason) => end(new Ended({ reason })) }
         waiting.add(call)
         busy.openUnsafe()
-        const timeLeft = Deadline.toHeader(attemptMillis(left))
-        pool.request({
-          method,
-          path,
-          headers: timeLeft === undefined ? headers : { ...headers, [Deadline.headerName]: timeLeft },
-          body,
-          signal: abort.signal,
-          // Counted from the last byte of the body that was sent: that of a body that comes as a stream takes its time
-          headersTimeout: Duration.toMillis(patience)
-        })
-          .then((answer) =>
-            Promise.resolve(read(answer)).then((body) => ({ status: answer.statusCode, headers: answer.headers, body }))
-          )
-          .then(
-            (answer) => resume(Effect.succeed(answer)),
-            (cause: unknown) =>
-              resume(Effect.fail(new UpstreamFailed({ upstream, reason: reasonOf(cause, body), cause })))
-          )
-          .finally(() => waiting.delete(call))
-        return Effect.sync(() => abort.abort())
+        end = begin(
+          {
+            method,
+            path,
+            headers: timeLeft === undefined ? headers : { ...headers, [Deadline.headerName]: timeLeft },
+            body,
+            // Counted from the last byte of the body that was sent: that of a body that comes as a stream takes its time
+            headersTimeout: Duration.toMillis(patience)
+          },
+          (answer) => {
+            waiting.delete(call)
+            resume(Effect.succeed(answer))
+          },
+          (cause) => {
+            waiting.delete(call)
+            resume(Effect.fail(new UpstreamFailed({ upstream, reason: reasonOf(cause, body), cause })))
+          }
+        )
+        return Effect.sync(() => end(new Ended({ reason: "late" })))
       })
 
     const endLate = Effect.gen(function*() {
@@ -166,7 +214,8 @@ export const make = Effect.fnUntraced(
     yield* Effect.forkScoped(Effect.forever(endLate))
 
     return {
-      request: (request, read) => Effect.flatMap(Deadline.remainingMillis, (left) => send(request, read, left)),
+      open: (request) => Effect.flatMap(Deadline.remainingMillis, (left) => send(open, request, left)),
+      ask: (request) => Effect.flatMap(Deadline.remainingMillis, (left) => send(ask, request, left)),
       waitingMillis: () => {
         const [oldest] = waiting
         return oldest === undefined ? 0 : now() - oldest.since

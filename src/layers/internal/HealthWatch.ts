@@ -30,16 +30,19 @@ export const make = Effect.fnUntraced(
     never,
     Scope.Scope
   > {
-    const { request } = yield* Connections.make({ upstream, url, most: 2 })
+    const connections = yield* Connections.make({ upstream, url, most: 2 })
 
     const notAlive = Effect.fail(
       new UpstreamFailed({ upstream, reason: "hung", cause: "it does not say that it lives" })
     )
 
-    const ask = request(
-      { method: "GET", path: "/health", headers: {}, body: null, patience: aliveWithin },
-      ({ body }) => body.dump()
-    ).pipe(
+    const ask = connections.ask({
+      method: "GET",
+      path: "/health",
+      headers: {},
+      body: null,
+      patience: aliveWithin
+    }).pipe(
       Effect.timeoutOrElse({
         duration: aliveWithin,
         orElse: () => notAlive

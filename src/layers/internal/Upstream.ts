@@ -123,12 +123,12 @@ export const make = Effect.fnUntraced(
 
     const late = (cause: Deadline.DeadlineExceeded) => new UpstreamFailed({ upstream: name, reason: "late", cause })
 
-    const send = <A>(
-      { connections, once, again }: Effect.Success<ReturnType<typeof line>>,
+    const send = <Body>(
+      { once, again }: Pick<Effect.Success<ReturnType<typeof line>>, "once" | "again">,
       request: UpstreamRequest,
-      read: Parameters<typeof connections.request<A>>[1]
-    ): Effect.Effect<WireAnswer<A>, UpstreamError> => {
-      const attempt = Effect.withFiber((fiber) => connections.request(inSpan(request, fiber.cache.span), read)).pipe(
+      by: (request: WireRequest) => Effect.Effect<WireAnswer<Body>, UpstreamFailed>
+    ): Effect.Effect<WireAnswer<Body>, UpstreamError> => {
+      const attempt = Effect.withFiber((fiber) => by(inSpan(request, fiber.cache.span))).pipe(
         withSampledSpan(request.method, () => ({ kind: "client", attributes: spanAttributes(request) }))
       )
       // How long a body takes to come is its sender's business
@@ -150,13 +150,8 @@ export const make = Effect.fnUntraced(
 
     return {
       name,
-      open: (request) =>
-        send(held, request, ({ body }): Readable => {
-          // Who reads it hears of its errors. One that nobody reads to its end has one, too, and must not end the process
-          body.on("error", () => undefined)
-          return body
-        }),
-      ask: (request) => send(quick, request, ({ body }) => body.text()),
+      open: (request) => send(held, request, held.connections.open),
+      ask: (request) => send(quick, request, quick.connections.ask),
       isAlive
     }
   }
