@@ -96,23 +96,25 @@ export const make = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, 
   /** Makes the last write; its own failure is the outcome then. */
   const close = <B>(outcome: B) => Effect.as(recorder.close, outcome)
 
-  const parked = Effect.fnUntraced(function*(parking: Parking) {
-    const { firstError } = recorder.status()
-    const { error, step } = parking
-    recorder.note({ _tag: "Parked", ...parking })
-    recorder.become({ state: "parked", parking, firstError: firstError ?? (error === null ? null : { step, error }) })
-    yield* Effect.logError(`Saga parked: ${parking.reason}`, parking)
-    return yield* close<Outcome<A, E>>({ _tag: "Parked", parking })
-  })
+  const parked = (parking: Parking) =>
+    Effect.gen(function*() {
+      const { firstError } = recorder.status()
+      const { error, step } = parking
+      recorder.note({ _tag: "Parked", ...parking })
+      recorder.become({ state: "parked", parking, firstError: firstError ?? (error === null ? null : { step, error }) })
+      yield* Effect.logError(`Saga parked: ${parking.reason}`, parking)
+      return yield* close<Outcome<A, E>>({ _tag: "Parked", parking })
+    })
 
-  const completed = Effect.fnUntraced(function*(value: A) {
-    // Records that are left over show that the steps have changed.
-    yield* execution.replay.caughtUp
-    recorder.note({ _tag: "Completed" })
-    recorder.become({ state: "completed" })
-    yield* Effect.logInfo("Saga completed")
-    return yield* close<Outcome<A, E>>({ _tag: "Ended", exit: Exit.succeed(value) })
-  })
+  const completed = (value: A) =>
+    Effect.gen(function*() {
+      // Records that are left over show that the steps have changed.
+      yield* execution.replay.caughtUp
+      recorder.note({ _tag: "Completed" })
+      recorder.become({ state: "completed" })
+      yield* Effect.logInfo("Saga completed")
+      return yield* close<Outcome<A, E>>({ _tag: "Ended", exit: Exit.succeed(value) })
+    })
 
   /** What the caller is told. */
   const verdict = (
@@ -125,24 +127,25 @@ export const make = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, 
       ? Cause.fail(new SagaDeadlineExceeded({ sagaId }))
       : cause
 
-  const turnedBack = Effect.fnUntraced(function*(cause: Cause.Cause<E>) {
-    const isHalted = Signal.find(cause) !== undefined
-    const reason = history.turnedBack?.reason ?? (isHalted ? stopped.reason : undefined) ?? "failed"
-    const told = verdict(reason, cause)
-    if (history.turnedBack === undefined) {
-      const first: FirstError = isHalted || root.failure === undefined
-        ? { step: null, error: describeCause(told) }
-        : root.failure
-      recorder.note({ _tag: "TurnedBack", reason, first })
-      recorder.become({ state: "compensating", direction: "backward", firstError: first })
-      yield* Effect.logWarning(`Saga turns back: ${reason}`, first)
-    }
-    yield* rollback(root.undo)
-    recorder.note({ _tag: "Compensated" })
-    recorder.become({ state: "compensated" })
-    yield* Effect.logInfo("Saga compensated")
-    return yield* close<Outcome<A, E>>({ _tag: "Ended", exit: Exit.failCause(told) })
-  })
+  const turnedBack = (cause: Cause.Cause<E>) =>
+    Effect.gen(function*() {
+      const isHalted = Signal.find(cause) !== undefined
+      const reason = history.turnedBack?.reason ?? (isHalted ? stopped.reason : undefined) ?? "failed"
+      const told = verdict(reason, cause)
+      if (history.turnedBack === undefined) {
+        const first: FirstError = isHalted || root.failure === undefined
+          ? { step: null, error: describeCause(told) }
+          : root.failure
+        recorder.note({ _tag: "TurnedBack", reason, first })
+        recorder.become({ state: "compensating", direction: "backward", firstError: first })
+        yield* Effect.logWarning(`Saga turns back: ${reason}`, first)
+      }
+      yield* rollback(root.undo)
+      recorder.note({ _tag: "Compensated" })
+      recorder.become({ state: "compensated" })
+      yield* Effect.logInfo("Saga compensated")
+      return yield* close<Outcome<A, E>>({ _tag: "Ended", exit: Exit.failCause(told) })
+    })
 
   const failed = (cause: Cause.Cause<E>) =>
     execution.isCommitted

@@ -73,17 +73,18 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
 
   /** Begins the saga here. Whoever has its id already is found by its first write, before it has done anything. */
   const beginHere = Effect.fnUntraced(function*(sagaId: string, input: I, beginning: Beginning, ownerId: string) {
-    const create = Effect.fnUntraced(function*(first: Pick<Write, "entries" | "status" | "isLast">) {
-      const place = { owner: ownerId, traceparent: yield* TraceContext.outer }
-      const saga = yield* newSaga(sagaId, beginning.input, place)
-      const exit = yield* Effect.exit(journal.create(saga, first))
-      beginnings.delete(sagaId)
-      Deferred.doneUnsafe(beginning.created, exit)
-      if (Exit.isSuccess(exit) && Option.isNone(exit.value)) return yield* started
-      // It may be in the journal all the same; then it is for whoever finds it there.
-      if (Exit.isFailure(exit)) owner.abandon(sagaId)
-      return yield* Effect.die(new Signal.Detached({ why: "unborn" }))
-    })
+    const create = (first: Pick<Write, "entries" | "status" | "isLast">) =>
+      Effect.gen(function*() {
+        const place = { owner: ownerId, traceparent: yield* TraceContext.outer }
+        const saga = yield* newSaga(sagaId, beginning.input, place)
+        const exit = yield* Effect.exit(journal.create(saga, first))
+        beginnings.delete(sagaId)
+        Deferred.doneUnsafe(beginning.created, exit)
+        if (Exit.isSuccess(exit) && Option.isNone(exit.value)) return yield* started
+        // It may be in the journal all the same; then it is for whoever finds it there.
+        if (Exit.isFailure(exit)) owner.abandon(sagaId)
+        return yield* Effect.die(new Signal.Detached({ why: "unborn" }))
+      })
     const startedAt = yield* Clock.currentTimeMillis
     const fiber = yield* Effect.uninterruptible(runs.start({ sagaId, input, startedAt, create }))
     // A run that ends before its first write leaves nobody waiting for that.

@@ -35,7 +35,7 @@ export const sagaMutants: ReadonlyArray<Mutant> = [
     name: "a step that timed out counts as one that did nothing",
     law: 47,
     file: interpreter("Attempts"),
-    from: "if (Option.isNone(exit) && !isPatient) unknown = true",
+    from: "if (!isPatient) unknown = true",
     to: "void isPatient",
     tests: laws
   },

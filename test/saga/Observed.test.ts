@@ -5,6 +5,7 @@ import { Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as JournalMemory from "../../src/saga/JournalMemory.ts"
 import * as Saga from "../../src/saga/Saga.ts"
+import * as Step from "../../src/saga/Step.ts"
 import { anotherProcess, inTime, logged, NoRoom } from "./Fixtures.ts"
 
 const journal = JournalMemory.layer({ lease: "3 seconds" })
@@ -55,6 +56,27 @@ describe("what is seen of sagas", () => {
         ["Compensation completed", "a"],
         ["Saga compensated", undefined]
       ])
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(journal, linesInto(lines))))
+  })
+
+  it.effect("what a compensation says and traces itself is a part of it", () => {
+    const lines: Array<Line> = []
+    const parents: Array<string | undefined> = []
+    return Effect.gen(function*() {
+      const undone = Step.compensatable({
+        name: "a",
+        action: () => Effect.void,
+        compensate: () =>
+          Effect.gen(function*() {
+            yield* Effect.logInfo("undoing")
+            parents.push((yield* Effect.currentSpan).name)
+          })
+      })
+      const failing = Saga.andThen(undone, () => Saga.fail(new NoRoom({ wanted: 1 })))
+      const handle = yield* (yield* anotherProcess).register(define("undone", failing))
+      yield* inTime(handle.execute("1", 1))
+      assert.deepStrictEqual(lines.filter(({ message }) => message === "undoing").map(({ step }) => step), ["a"])
+      assert.deepStrictEqual(parents, ["compensate a"])
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(journal, linesInto(lines))))
   })
 

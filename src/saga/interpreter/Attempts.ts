@@ -1,5 +1,5 @@
 /** Attempts at an action or a compensation: their time limit, their repetition, and what is known afterwards. */
-import { Cause, Clock, Duration, Effect, Exit, Fiber, Option, Pull, Result, Schedule } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, Fiber, Option, Predicate, Pull, Result, Schedule } from "effect"
 import type { Scope } from "effect"
 
 export type Ended<A, E> =
@@ -68,35 +68,46 @@ export const repeat = <A, E, R>(
   attempt: (attempt: number) => Effect.Effect<A, E, R>,
   { isPatient, onRetry, retry, scope, timeout }: AttemptOptions<E>
 ): Effect.Effect<Ended<A, E>, never, R> =>
-  Effect.gen(function*(): Effect.fn.Return<Ended<A, E>, never, R> {
+  Effect.suspend(() => {
     let unknown = false
     let step: ((now: number, error: E) => Pull.Pull<[unknown, Duration.Duration], never, unknown>) | undefined
-    for (let count = 1;; count++) {
-      let failed: Result.Result<E, Cause.Cause<never>>
-      if (timeout === undefined) {
-        const exit = yield* Effect.exit(attempt(count))
-        if (Exit.isSuccess(exit)) return { _tag: "Succeeded", value: exit.value }
-        failed = errorOf(exit.cause)
-      } else {
-        const exit = yield* watched(attempt(count), { scope, until: Effect.sleep(timeout.after), isPatient })
-        if (Option.isSome(exit) && Exit.isSuccess(exit.value)) return { _tag: "Succeeded", value: exit.value.value }
-        failed = Option.isSome(exit) && Exit.isFailure(exit.value)
-          ? errorOf(exit.value.cause)
-          : Result.succeed(timeout.error())
-        // A transaction that was interrupted is rolled back: nothing is unknown about it.
-        if (Option.isNone(exit) && !isPatient) unknown = true
-      }
-      if (Result.isFailure(failed)) return { _tag: "Died", cause: failed.failure }
-      const error = failed.success
-      if (retry === undefined) return { _tag: "Failed", error, unknown }
-      step ??= yield* Schedule.toStep(retry)
-      const delay = yield* Pull.matchEffect(step(yield* Clock.currentTimeMillis, error), {
-        onSuccess: ([, delay]) => Effect.succeed<Duration.Duration | undefined>(delay),
-        onFailure: Effect.failCause,
-        onDone: () => Effect.undefined
-      })
-      if (delay === undefined) return { _tag: "Failed", error, unknown }
-      yield* onRetry(error, count, delay)
-      yield* Effect.sleep(delay)
+
+    const once = (count: number): Effect.Effect<Exit.Exit<A, E>, never, R> => {
+      if (timeout === undefined) return Effect.exit(attempt(count))
+      const { after, error } = timeout
+      return Effect.map(
+        watched(attempt(count), { scope, until: Effect.sleep(after), isPatient }),
+        Option.getOrElse(() => {
+          // A transaction that was interrupted is rolled back: nothing is unknown about it.
+          if (!isPatient) unknown = true
+          return Exit.fail(error())
+        })
+      )
     }
+
+    /** Undefined once it is time for another attempt. */
+    const afterFailure = (count: number, cause: Cause.Cause<E>) =>
+      Effect.gen(function*(): Effect.fn.Return<Ended<A, E> | undefined> {
+        const failed = errorOf(cause)
+        if (Result.isFailure(failed)) return { _tag: "Died", cause: failed.failure }
+        const error = failed.success
+        if (retry === undefined) return { _tag: "Failed", error, unknown }
+        step ??= yield* Schedule.toStep(retry)
+        const delay = yield* Pull.matchEffect(step(yield* Clock.currentTimeMillis, error), {
+          onSuccess: ([, delay]) => Effect.succeed<Duration.Duration | undefined>(delay),
+          onFailure: Effect.failCause,
+          onDone: () => Effect.undefined
+        })
+        if (delay === undefined) return { _tag: "Failed", error, unknown }
+        yield* onRetry(error, count, delay)
+        yield* Effect.sleep(delay)
+        return undefined
+      })
+
+    const from = (count: number): Effect.Effect<Ended<A, E>, never, R> =>
+      Effect.flatMap(once(count), (exit) =>
+        Exit.isSuccess(exit)
+          ? Effect.succeed<Ended<A, E>>({ _tag: "Succeeded", value: exit.value })
+          : Effect.filterOrElse(afterFailure(count, exit.cause), Predicate.isNotUndefined, () => from(count + 1)))
+    return from(1)
   })

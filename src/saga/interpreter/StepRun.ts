@@ -1,6 +1,5 @@
 /** One step on one branch: answered from the journal, or done. */
-import { Cause, Duration, Effect, Option, Schema } from "effect"
-import type { Context } from "effect"
+import { Cause, Context, Duration, Effect, Option, Schema } from "effect"
 import type { StepOutcome } from "../History.ts"
 import { StepOutputTooLarge } from "../SagaError.ts"
 import type { SagaEvent, StepKind } from "../SagaEvent.ts"
@@ -43,22 +42,27 @@ interface Place<A, E, R> {
   readonly line: Line
   readonly step: Step<A, E, R>
   readonly path: string
+  /** The services that its compensation has, whenever that is. */
+  readonly context: Context.Context<R>
   output: Option.Option<A>
   isUndoNeeded: boolean
 }
 
-const registerUndo = <A, E, R>(place: Place<A, E, R>): Effect.Effect<void, never, R> => {
-  const { execution, line, path, step } = place
+const registerUndo = <A, E, R>(place: Place<A, E, R>): void => {
+  const { context, execution, line, path, step } = place
   const undo = step.compensation
-  if (undo === undefined) return Effect.void
-  return Effect.contextWith((context: Context.Context<R>) =>
-    Effect.sync(() => {
-      const compensate = (output: Option.Option<A>, at: StepContext) =>
-        Effect.provideContext(undo.compensate(output, at), context)
-      const whole = compensation(execution, { ...step, path }, { ...undo, compensate }, () => place.output)
-      line.undo.push({ _tag: "Step", undo: Effect.suspend(() => place.isUndoNeeded ? whole : Effect.void) })
-    })
-  )
+  if (undo === undefined) return
+  const compensate = (output: Option.Option<A>, at: StepContext) =>
+    // Its span and what its log lines say are its own
+    Effect.updateContext(undo.compensate(output, at), (own: Context.Context<never>) => Context.merge(context, own))
+  line.undo.push({
+    _tag: "Step",
+    undo: Effect.suspend(() =>
+      place.isUndoNeeded
+        ? compensation(execution, { ...step, path }, { ...undo, compensate }, () => place.output)
+        : Effect.void
+    )
+  })
 }
 
 const commit = (execution: Execution, kind: StepKind) => {
@@ -75,11 +79,11 @@ const repeatOutcome = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>
   if (outcome._tag === "Completed") {
     const value = yield* Effect.catchTag(step.output.decode(outcome.output), "SchemaError", unreadable)
     place.output = Option.some(value)
-    yield* registerUndo(place)
+    registerUndo(place)
     commit(execution, step.kind)
     return value
   }
-  if (outcome.unknown) yield* registerUndo(place)
+  if (outcome.unknown) registerUndo(place)
   line.failure = { step: path, error: outcome.error }
   if (outcome.failure === "defect") {
     return yield* Effect.die(new RecordedDefect({ step: path, defect: outcome.error.message }))
@@ -125,25 +129,23 @@ const attempts = <A, E, R>(place: Place<A, E, R>, onCommit: (result: Result<A>) 
 }
 
 /** Runs the attempts until they end or the branch is told to stop; none where it is not known how they ended. */
-const watchedAttempts = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>) {
+const watchedAttempts = <A, E, R>(
+  place: Place<A, E, R>
+): Effect.Effect<Option.Option<Attempts.Ended<Result<A>, E>>, never, R> => {
   const { execution, line, step } = place
-  let committed = Option.none<Result<A>>()
-  const whole = attempts(place, (result) => {
-    committed = Option.some(result)
+  let committed = Option.none<Attempts.Ended<Result<A>, E>>()
+  const whole = attempts(place, (value) => {
+    committed = Option.some({ _tag: "Succeeded", value })
   })
   // A pivot is waited for: to stop it would be to make its outcome unknown.
-  const exit = step.kind === "pivot"
-    ? Option.some(yield* Effect.exit(whole))
-    : yield* Attempts.watched(whole, {
-      scope: execution.scope,
-      until: line.halt.wait,
-      isPatient: step.isTransactional
-    })
-  if (Option.isSome(committed)) {
-    return Option.some<Attempts.Ended<Result<A>, E>>({ _tag: "Succeeded", value: committed.value })
-  }
-  return Option.isNone(exit) ? Option.none() : Option.some(yield* exit.value)
-})
+  const watched = step.kind === "pivot"
+    ? Effect.asSome(Effect.exit(whole))
+    : Attempts.watched(whole, { scope: execution.scope, until: line.halt.wait, isPatient: step.isTransactional })
+  return Effect.flatMap(
+    watched,
+    (exit) => Option.isSome(committed) || Option.isNone(exit) ? Effect.succeed(committed) : Effect.asSome(exit.value)
+  )
+}
 
 /** The step ended without success: decides between failing, which may turn the saga back, and parking it. */
 const failed = Effect.fnUntraced(function*<A, E, R>(
@@ -185,7 +187,7 @@ const perform = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>, wasS
   const { isTransactional, kind } = step
   const halted = Effect.suspend(() => Effect.die(new Signal.Halted({ step: path })))
 
-  if (wasStarted) yield* registerUndo(place)
+  if (wasStarted) registerUndo(place)
   if (!execution.replay.isOver) yield* execution.replay.caughtUp
   // A pivot that has begun is brought to an outcome, whatever happens: nobody could undo it.
   if (line.halt.isOn && !(kind === "pivot" && wasStarted)) return yield* halted
@@ -194,7 +196,7 @@ const perform = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>, wasS
   }
   if (recorder.count() >= maxEntries) return yield* park("history-too-long", path)
 
-  if (!wasStarted) yield* registerUndo(place)
+  if (!wasStarted) registerUndo(place)
   if (kind === "retriable") commit(execution, kind)
   if (!isTransactional) {
     if (!wasStarted) recorder.note({ _tag: "StepStarted", step: path, kind })
@@ -226,9 +228,9 @@ export const run = <A, E, R>(
   prefix: string,
   step: Step<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
+  Effect.contextWith((context: Context.Context<R>) => {
     const path = occurrence(execution, prefix + encodeURIComponent(step.name))
-    const place: Place<A, E, R> = { execution, line, step, path, output: Option.none(), isUndoNeeded: true }
+    const place: Place<A, E, R> = { execution, line, step, path, context, output: Option.none(), isUndoNeeded: true }
     const record = execution.replay.take(path)
     if (record !== undefined && record.kind !== step.kind) return park("definition-changed", path)
     if (record?.outcome !== undefined) {
