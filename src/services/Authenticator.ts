@@ -1,5 +1,5 @@
 import { Clock, Context, DateTime, Duration, Effect, Layer, Redacted } from "effect"
-import { Hex } from "effect/encoding"
+import * as Hex from "effect/encoding/Hex"
 import { Principal, Unauthenticated } from "../domain/access/Principal.ts"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import { hitsAndMisses, show } from "../resilience/PulledMetrics.ts"

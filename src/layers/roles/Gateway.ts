@@ -16,6 +16,7 @@ import { HttpMetrics } from "../telemetry/HttpMetrics.ts"
 import { Prometheus } from "../telemetry/Prometheus.ts"
 import { RequestTraces } from "../telemetry/RequestTraces.ts"
 import * as Protection from "./Protection.ts"
+import * as StartingMemory from "./StartingMemory.ts"
 
 const handlers = Layer.mergeAll(
   RegistryForwarding.layer,
@@ -33,7 +34,8 @@ const authenticator = Authenticator.layer({ believedUnasked: "10 minutes" }).pip
 )
 
 /** What everybody may call: keys, limits and circuits, before the registry and the runtime. */
-export const layer = server.pipe(
+export const layer = StartingMemory.givenBack.pipe(
+  Layer.provide(server),
   Layer.provide(Layer.mergeAll(authenticator, IdempotencyMemory.layer, HttpMetrics.layer)),
   Layer.provide(Protection.readiness(ReadinessUpstreams.gateway)),
   Layer.provide(Layer.merge(RegistryUpstream.layer, RuntimeUpstream.layer)),
