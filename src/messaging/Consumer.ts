@@ -22,7 +22,7 @@
  * Memory is bounded per partition: by bytes of records that are taken and not done, and by the number of messages that
  * are in retry topics. Beyond that those that would go there wait, and with them, in the end, the partition.
  */
-import { Context, Duration, Effect, Latch, Predicate, Schema, Semaphore } from "effect"
+import { Context, Duration, Effect, Latch, Predicate, Schema } from "effect"
 import * as ConsumerMetrics from "./ConsumerMetrics.ts"
 import { deadLetterTopic } from "./DeadLetter.ts"
 import type { LogRecord, Subscription, UnknownTopic } from "./EventLog.ts"
@@ -31,6 +31,7 @@ import { keepTrying } from "./KeepTrying.ts"
 import * as PartitionConsumer from "./PartitionConsumer.ts"
 import * as RetryTopics from "./RetryTopics.ts"
 import type { Refusal } from "./Settlement.ts"
+import { Slots } from "./Slots.ts"
 
 export interface ConsumerOptions<A, R, R2> extends Subscription {
   /** What it refuses goes to the dead letters at once. A defect counts as `HandlingFailed`. */
@@ -94,7 +95,7 @@ export const run = <A, R, R2>(
     const log = Context.get(context, EventLog)
     const retries = RetryTopics.plan(options.retryDelays.map(Duration.fromInputUnsafe))
     yield* Effect.forEach(options.topics, (topic) => prepare(log, topic, retries.places), { discard: true })
-    const slots = yield* Semaphore.make(options.concurrency ?? 16)
+    const slots = new Slots(options.concurrency ?? 16)
     const partitionOptions: PartitionConsumer.PartitionConsumerOptions = {
       group: options.group,
       slots,

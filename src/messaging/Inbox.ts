@@ -17,6 +17,20 @@ export class Inbox extends Context.Service<Inbox, {
     eventId: string,
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<Option.Option<A>, E | InboxUnavailable, R>
+  /**
+   * As `once`, in a transaction with other events where several are asked for at the same time: many more a second.
+   * Each still happens once and fails alone: when one fails, none of them has happened, and each is done again in a
+   * transaction of its own.
+   *
+   * For an effect that is brief and touches nothing but the database, since it may run twice, though only the second
+   * time counts, and since the others wait for it. Those that lock the same rows in different orders are better off
+   * with `once`.
+   */
+  readonly onceTogether: <A, E, R>(
+    consumer: string,
+    eventId: string,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Option.Option<A>, E | InboxUnavailable, R>
 }>()("maas/messaging/Inbox") {}
 
 export class InboxUnavailable extends Schema.TaggedError<InboxUnavailable>()("InboxUnavailable", {

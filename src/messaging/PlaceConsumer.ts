@@ -37,20 +37,22 @@ export const run = Effect.fnUntraced(function*(partition: ReadablePartition, opt
 
   const costOf = (record: LogRecord) => Math.min(maxBufferedBytes, recordSize(record) + recordOverhead)
 
-  const lanes = yield* KeyLanes.make((record: LogRecord) =>
+  const lanes = yield* KeyLanes.make(({ cost, record }: { readonly record: LogRecord; readonly cost: number }) =>
     Effect.flatMap(settle(record), (settled) => {
       if (settled === "given back") return Effect.void
       watermark.done(record.offset)
       progress.openUnsafe()
-      return Effect.asVoid(budget.release(costOf(record)))
+      return Effect.asVoid(budget.release(cost))
     })
   )
 
-  const accept = (record: LogRecord) =>
-    Effect.flatMap(budget.take(costOf(record)), () => {
+  const accept = (record: LogRecord) => {
+    const cost = costOf(record)
+    return Effect.flatMap(budget.take(cost), () => {
       watermark.delivered(record.offset)
-      return lanes.add(record.key, record)
+      return lanes.add(record.key, { record, cost })
     })
+  }
   const taking = Effect.flatMap(partition.take, (records) => Effect.forEach(records, accept, { discard: true }))
 
   const commit = Effect.suspend(() => {

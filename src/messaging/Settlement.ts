@@ -6,7 +6,6 @@
  * earlier one is, behind it. So the messages of a key never overtake each other, and none of them holds up another key.
  */
 import { Cause, Clock, Deferred, Duration, Effect, Exit, Latch, Option } from "effect"
-import type { Semaphore } from "effect"
 import * as ConsumerMetrics from "./ConsumerMetrics.ts"
 import { deadLetterOf, withoutValue } from "./DeadLetter.ts"
 import type { Failure } from "./DeadLetter.ts"
@@ -18,6 +17,7 @@ import { keepTrying } from "./KeepTrying.ts"
 import { KeyLocks } from "./KeyLocks.ts"
 import * as RecordHeaders from "./RecordHeaders.ts"
 import * as RetryTopics from "./RetryTopics.ts"
+import type { Slots } from "./Slots.ts"
 
 /** Done means handled, moved to where it waits, or dead-lettered; what is given back is delivered again, here or elsewhere. */
 export type Settled = "done" | "given back"
@@ -29,7 +29,7 @@ export interface SettlementOptions {
   readonly handle: (record: LogRecord) => Effect.Effect<void, Refusal>
   readonly retries: RetryTopics.RetryPlan
   /** Attempts at once. Waiting for the next attempt takes no slot. */
-  readonly slots: Semaphore.Semaphore
+  readonly slots: Slots
   /** While it is closed no attempt begins. */
   readonly gate: Latch.Latch
   /** Messages in retry topics; beyond that those that would go there wait where they are. */
@@ -89,7 +89,8 @@ export const make = (
           "messaging.message.offset": record.offset,
           "messaging.message.attempt": number
         }
-      }),
+        // One for each record, all made here
+      }, { captureStackTrace: false }),
       RecordHeaders.withParentSpan(record.headers),
       Effect.exit
     )
@@ -98,7 +99,7 @@ export const make = (
   const attemptInSlot = (record: LogRecord, number: number) =>
     Effect.andThen(
       gate.isOpen() ? Effect.void : orDraining(gate.await),
-      slots.withPermit(
+      slots.withSlot(
         Effect.suspend(() =>
           Deferred.isDoneUnsafe(draining) ? Effect.succeedNone : Effect.asSome(attempt(record, number))
         )

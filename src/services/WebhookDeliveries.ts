@@ -121,7 +121,7 @@ export class WebhookDeliveries extends Context.Service<WebhookDeliveries, {
               createdAt,
               endedAt: null
             })))
-          yield* inbox.once(
+          yield* inbox.onceTogether(
             "webhooks",
             id,
             Effect.andThen(

@@ -11,12 +11,13 @@ export type Event = typeof Event.Type
 export const encode = Schema.encodeSync(Schema.fromJsonString(Event))
 export const decode = decodeJson(Event)
 
-/** A row in `effects`. Answers whether it was this call that wrote it. */
+/** A row in `effects`, alone and together with others by turns. Answers whether it was this call that wrote it. */
 export const takeEffect = (consumer: string, { id, key, n }: Event) =>
   Effect.gen(function*() {
     const inbox = yield* Inbox
     const sql = yield* SqlClient.SqlClient
-    const written = yield* inbox.once(
+    const once = n % 2 === 0 ? inbox.once : inbox.onceTogether
+    const written = yield* once(
       consumer,
       id,
       sql`INSERT INTO effects (id, key, n) VALUES (${id}, ${key}, ${n})`

@@ -1,7 +1,8 @@
 /** Ids of handled events as rows, written in the transaction of what the event causes. */
-import { Data, Duration, Effect, Layer, Option, Schedule } from "effect"
+import { Context, Data, Deferred, Duration, Effect, Exit, Layer, Option, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 import { Inbox, InboxUnavailable } from "../../../messaging/Inbox.ts"
+import * as InboxBatches from "./InboxBatches.ts"
 import { passingFailure } from "./SqlFailure.ts"
 
 export interface InboxPgOptions {
@@ -51,6 +52,34 @@ export const layer = (options: InboxPgOptions = {}) =>
           Effect.catchTag("Inner", ({ error }) => Effect.fail(error))
         )
 
-      return Inbox.of({ once })
+      const enter = yield* InboxBatches.make(sql)
+
+      const onceInBatch: Inbox["Service"]["onceTogether"] = <A, E, R>(
+        consumer: string,
+        eventId: string,
+        effect: Effect.Effect<A, E, R>
+      ) =>
+        Effect.contextWith((context: Context.Context<R>) => {
+          const entry = new InboxBatches.Entry(consumer, eventId, context)
+          const withdraw = enter(entry)
+          return Effect.gen(function*() {
+            const transaction = yield* Deferred.await(entry.turn)
+            const exit = transaction === undefined
+              ? undefined
+              : yield* Effect.exit(Effect.provideContext(effect, Context.merge(transaction, context)))
+            if (exit !== undefined) entry.ended(Exit.isSuccess(exit))
+            const verdict = yield* passingFailure((cause) =>
+              new InboxUnavailable({ operation: "onceTogether", cause })
+            )(Deferred.await(entry.verdict))
+            if (verdict === "undone" && entry.isShared) return yield* once(consumer, eventId, effect)
+            return exit === undefined ? Option.none() : Option.some(yield* exit)
+          }).pipe(Effect.onInterrupt(() => Effect.sync(withdraw)))
+        })
+
+      const onceTogether: Inbox["Service"]["onceTogether"] = (consumer, eventId, effect) =>
+        Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
+          Option.isSome(transaction) ? once(consumer, eventId, effect) : onceInBatch(consumer, eventId, effect))
+
+      return Inbox.of({ once, onceTogether })
     })
   )
