@@ -1,4 +1,4 @@
-import { Clock, Context, DateTime, Effect, Layer, Metric, Result, Schema } from "effect"
+import { Clock, Context, DateTime, Duration, Effect, Layer, Metric, Result, Schema, Semaphore } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { DependencyUnavailable, usualOutageSeconds } from "../domain/DependencyUnavailable.ts"
 import { taskJson } from "../domain/inference/Task.ts"
@@ -11,6 +11,7 @@ import * as EventSchema from "../messaging/EventSchema.ts"
 import { Inbox } from "../messaging/Inbox.ts"
 import * as LargePayloads from "../messaging/LargePayloads.ts"
 import { Outbox } from "../messaging/Outbox.ts"
+import { KeyedPlaces } from "../resilience/bulkhead/KeyedPlaces.ts"
 import { summaryOf, TaskRepository } from "./TaskRepository.ts"
 import { WebhookRepository } from "./WebhookRepository.ts"
 import { WebhookSender } from "./WebhookSender.ts"
@@ -35,6 +36,26 @@ const tries = Metric.counter("maas_webhook_attempts_total", {
   incremental: true
 })
 
+/** Deliveries in hand at once: most of them wait for others to the same receiver, and so hold up none to another. */
+export const deliveriesInHand = 2_048
+/** Tries under way at once, to all receivers. */
+const atOnce = 128
+/** And to one: a receiver is what is behind a scheme, host and port, whoever's webhook it is. */
+const atOncePerReceiver = 8
+/** How long a delivery waits for others to its receiver before it is put off. */
+const patience = Duration.seconds(5)
+
+/** Its receiver is so slow that no place came free in time: nothing was tried. */
+export class ReceiverBusy extends Schema.TaggedError<ReceiverBusy>()("ReceiverBusy", {}) {
+  override get message() {
+    return `The receiver is slow: ${atOncePerReceiver} deliveries to it are under way, and none ended within ${
+      Duration.format(patience)
+    }`
+  }
+}
+
+const receiverOf = (url: string): string => URL.parse(url)?.origin ?? url
+
 const postgresAway = (error: { readonly message: string }) =>
   Effect.andThen(
     Effect.logWarning("What webhooks need is unavailable", error),
@@ -52,9 +73,12 @@ export class WebhookDeliveries extends Context.Service<WebhookDeliveries, {
   ) => Effect.Effect<void, DependencyUnavailable>
   /**
    * Makes one try. Answers whether another one is due. Killed after the try and before it is noted, it tries again: a
-   * receiver knows that by `webhook-id`.
+   * receiver knows that by `webhook-id`. Few tries go to one receiver at once, so that one that is slow holds up no other.
    */
-  readonly deliver: (id: DeliveryId, round: number) => Effect.Effect<"over" | "again", DependencyUnavailable>
+  readonly deliver: (
+    id: DeliveryId,
+    round: number
+  ) => Effect.Effect<"over" | "again", ReceiverBusy | DependencyUnavailable>
 }>()("maas/services/WebhookDeliveries") {
   /** `mostAttempts`: how often a delivery is tried, all in all. */
   static readonly layer = ({ mostAttempts }: { readonly mostAttempts: number }) =>
@@ -131,7 +155,16 @@ export class WebhookDeliveries extends Context.Service<WebhookDeliveries, {
           ).pipe(Effect.catchTag("InboxUnavailable", postgresAway))
         })
 
-        const deliver = Effect.fn("deliver_webhook")(function*(id: DeliveryId, round: number) {
+        const slots = yield* Semaphore.make(atOnce)
+        const receivers = new KeyedPlaces({
+          limit: atOncePerReceiver,
+          queue: deliveriesInHand,
+          maxWait: patience,
+          refusal: () =>
+            new ReceiverBusy()
+        })
+
+        const attempt = Effect.fnUntraced(function*(id: DeliveryId, round: number) {
           const at = yield* DateTime.now
           const due = yield* repository.due(id, round, at)
           if (due === undefined) {
@@ -152,6 +185,14 @@ export class WebhookDeliveries extends Context.Service<WebhookDeliveries, {
             Effect.annotateLogs({ delivery: id, state, status: status ?? "none", ...(error === null ? {} : { error }) })
           )
           return state === "pending" ? "again" : "over"
+        })
+
+        const deliver = Effect.fn("deliver_webhook")(function*(id: DeliveryId, round: number) {
+          const url = yield* repository.receiver(id, round)
+          if (url === undefined) {
+            return "over"
+          }
+          return yield* receivers.inPlace(slots.withPermit(attempt(id, round)), receiverOf(url))
         })
 
         return WebhookDeliveries.of({ fanOut, ask, deliver })

@@ -73,6 +73,8 @@ export class WebhookRepository extends Context.Service<WebhookRepository, {
   ) => Effect.Effect<ReadonlyArray<Delivery>, DependencyUnavailable>
   /** The last hundred tries, the oldest first. */
   readonly attempts: (id: DeliveryId) => Effect.Effect<ReadonlyArray<DeliveryAttempt>, DependencyUnavailable>
+  /** The URL of a delivery that `due` would give, and nothing that is large. */
+  readonly receiver: (id: DeliveryId, round: number) => Effect.Effect<string | undefined, DependencyUnavailable>
   /** None where it is not pending, or was asked for again since. */
   readonly due: (
     id: DeliveryId,

@@ -1,4 +1,4 @@
-import { Cause, DateTime, Duration, Effect, Layer, Schedule } from "effect"
+import { Array, Cause, DateTime, Duration, Effect, Layer, Schedule } from "effect"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import type { TaskEvent } from "../domain/inference/TaskEvents.ts"
 import type { DeliveryEvent } from "../domain/webhook/DeliveryEvents.ts"
@@ -8,7 +8,13 @@ import { HandlingFailed } from "../messaging/Handling.ts"
 import { keepTrying } from "../messaging/KeepTrying.ts"
 import { decodeTaskEvent, inferenceTasksTopic } from "./TaskEvents.ts"
 import { inferenceTasksPartitions, taskRetryDelays } from "./TasksConsumer.ts"
-import { decodeDeliveryEvent, WebhookDeliveries, webhookDeliveriesTopic } from "./WebhookDeliveries.ts"
+import type { ReceiverBusy } from "./WebhookDeliveries.ts"
+import {
+  decodeDeliveryEvent,
+  deliveriesInHand,
+  WebhookDeliveries,
+  webhookDeliveriesTopic
+} from "./WebhookDeliveries.ts"
 import { WebhookRepository } from "./WebhookRepository.ts"
 
 /** Makes deliveries of what happens to tasks. */
@@ -17,14 +23,20 @@ export const webhooksGroup = "webhooks"
 export const deliveriesGroup = "webhook-deliveries"
 
 const partitions = 8
-/** Receivers that are slow hold a place each for as long as they may take to answer. */
-const concurrency = 32
 
 const keptFor = Duration.days(7)
 const forgetEvery = "1 hour"
 
+/** A delivery that was put off is no try that failed: once the delays are used up it comes again for as long as it is kept. */
+const putOffDelays = Array.makeBy(Duration.toHours(keptFor), () => Duration.hours(1))
+
 const retryable = ({ dependency, message }: DependencyUnavailable) =>
   new HandlingFailed({ code: `${dependency}_unavailable`, message })
+
+const putOff = (error: ReceiverBusy | DependencyUnavailable) =>
+  error._tag === "ReceiverBusy"
+    ? new HandlingFailed({ code: "webhook_receiver_busy", message: error.message })
+    : retryable(error)
 
 const notDelivered = new HandlingFailed({
   code: "webhook_not_delivered",
@@ -70,11 +82,11 @@ export const layer = ({ retryDelays }: { readonly retryDelays: ReadonlyArray<Dur
       decode: decodeDeliveryEvent,
       handle: ({ data: { delivery, round } }: DeliveryEvent) =>
         Effect.flatMap(
-          Effect.mapError(deliveries.deliver(delivery, round), retryable),
+          Effect.mapError(deliveries.deliver(delivery, round), putOff),
           (next) => next === "again" ? Effect.fail(notDelivered) : Effect.void
         ),
-      retryDelays,
-      concurrency
+      retryDelays: [...retryDelays, ...putOffDelays],
+      concurrency: deliveriesInHand
     })
     yield* Effect.flatMap(DateTime.now, (now) => repository.forget(DateTime.subtractDuration(now, keptFor))).pipe(
       Effect.catch((error) => Effect.logDebug("Deliveries are forgotten later", error.message)),

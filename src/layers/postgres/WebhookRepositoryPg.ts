@@ -83,6 +83,13 @@ export const layer = Layer.effect(
           FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id
           WHERE d.id = ${id}::uuid AND d.round = ${round} AND d.state = 'pending'`
     })
+    const selectReceiver = SqlSchema.findOneOption({
+      Request: Schema.Struct({ id: DeliveryId, round: Schema.Int }),
+      Result: Schema.Struct({ url: Schema.String }),
+      execute: ({ id, round }) =>
+        sql`SELECT w.url FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id
+          WHERE d.id = ${id}::uuid AND d.round = ${round} AND d.state = 'pending'`
+    })
     const nextRound = SqlSchema.findAll({
       Request: DeliveryId,
       Result: Schema.Struct({ round: Schema.Int }),
@@ -132,6 +139,8 @@ export const layer = Layer.effect(
           ${state === undefined ? sql`` : sql`AND state = ${state}`}
           ${before === undefined ? sql`` : sql`AND id < ${before}::uuid`} ORDER BY id DESC LIMIT ${limit}`)),
       attempts: (id) => query(selectAttempts(id)),
+      receiver: (id, round) =>
+        query(selectReceiver({ id, round })).pipe(Effect.map((row) => Option.getOrUndefined(row)?.url)),
       due: (id, round, at) =>
         query(selectDue({ id, round, at: DateTime.toDateUtc(at) })).pipe(
           Effect.map((row) => {
