@@ -5,6 +5,7 @@ import type { Algorithm, RateLimitPolicy } from "../../resilience/ratelimit/Poli
 import type { Demand, Outcome, Settlement } from "../../resilience/RateLimiterStore.ts"
 import * as LuaScript from "./LuaScript.ts"
 
+/** What an operator asks, corrections, and the calls that are not usual need all of it. */
 const states = ["own.lua", "log.lua", "states.lua"]
 export const take = LuaScript.ofFiles(
   "limits.lua",
