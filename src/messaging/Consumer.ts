@@ -61,7 +61,8 @@ export class CompanionUneven extends Schema.TaggedError<CompanionUneven>()("Comp
   wanted: Schema.Int
 }) {
   override get message() {
-    return `${this.topic} has ${this.partitions} partitions where its topic has ${this.wanted}: delete it, or give it as many`
+    return `The topic ${this.topic} has ${this.partitions} partitions and needs ${this.wanted}: give it as many, or delete ` +
+      `it when nothing in it is needed, and start again (docs/messaging.md, Topics)`
   }
 }
 

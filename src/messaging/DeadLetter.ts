@@ -41,18 +41,28 @@ export interface Copy {
 
 const Origin = Schema.Struct({
   [deadLetter.group]: Schema.String,
+  [deadLetter.topic]: Schema.String,
+  [deadLetter.partition]: Schema.FiniteFromString,
   [deadLetter.offset]: Schema.FiniteFromString,
   [deadLetter.copy]: Schema.TemplateLiteralParser([Schema.FiniteFromString, ":", Schema.FiniteFromString])
 })
 const decodeOrigin = Schema.decodeUnknownOption(Origin)
 
-/** Which message of the group a dead letter stands for: its offset in its topic, and the record that was replaced. */
+/**
+ * Which message of the group's partition a dead letter stands for: its offset in its topic, and the record that was
+ * replaced. None where it came from another partition, as the letters do that lay here when there were fewer.
+ */
 export const originOf = (
   group: string,
+  partition: { readonly topic: string; readonly partition: number },
   letter: LogRecord
 ): { readonly offset: number; readonly copy: Copy } | undefined => {
   const headers = Option.getOrUndefined(decodeOrigin(letter.headers))
-  if (headers?.[deadLetter.group] !== group) return undefined
+  if (
+    headers?.[deadLetter.group] !== group ||
+    headers[deadLetter.topic] !== partition.topic ||
+    headers[deadLetter.partition] !== partition.partition
+  ) return undefined
   const [place, , offset] = headers[deadLetter.copy]
   return { offset: headers[deadLetter.offset], copy: { place, offset } }
 }

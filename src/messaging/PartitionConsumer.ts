@@ -79,7 +79,7 @@ export const run = Effect.fnUntraced(function*(
   const readAt = (place: number) => (record: LogRecord) => RetryTopics.read(group, topic, place, record)
 
   yield* recall(log, letters, (letter) => {
-    const origin = DeadLetter.originOf(group, letter)
+    const origin = DeadLetter.originOf(group, partition, letter)
     if (origin !== undefined) memory.buried.add(origin.offset)
   })
   for (const [index, companion] of waiting.entries()) {
@@ -95,7 +95,7 @@ export const run = Effect.fnUntraced(function*(
   /** A dead letter is remembered until no record of its message can be delivered again. */
   const settleLetter = (letter: LogRecord): Effect.Effect<Settlement.Settled> =>
     Effect.suspend(() => {
-      const origin = DeadLetter.originOf(group, letter)
+      const origin = DeadLetter.originOf(group, partition, letter)
       if (origin === undefined) return Effect.succeed("done")
       const { copy, offset } = origin
       const { moved } = progress

@@ -136,6 +136,24 @@ export const consumerContract = <E>(name: string, adapter: Layer.Layer<EventLog,
         assert.isUndefined(letters[0]?.headers["retry-offset"])
       }))
 
+    it.effect("law 53: a dead letter of another partition, from when there were fewer, stands for no message of this one", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const topic = yield* uniqueTopic
+        const group = `group-of-${topic}`
+        yield* log.ensureTopics([{ name: `${topic}.dlq`, partitions, isExact: true }])
+        const letter = { ...recordOf(`${topic}.dlq`, failing, "of another partition") }
+        const headers = { "dlq-group": group, "dlq-topic": topic, "dlq-offset": "0", "dlq-copy": "0:0" }
+        yield* log.publish([
+          { ...letter, headers: { ...letter.headers, ...headers, "dlq-partition": "1" } },
+          recordOf(topic, failing, "a1")
+        ])
+        const { handle, handled } = noting(() => Effect.void)
+        yield* Effect.forkScoped(consumerOf(topic, handle))
+        yield* isDone(topic, handled, 1)
+        assert.deepStrictEqual(handled, ["a1"])
+      }))
+
     it.effect("law 55, law 57: keys stay held when the consumer restarts and when partitions change hands", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
