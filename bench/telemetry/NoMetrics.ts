@@ -1,8 +1,15 @@
-/** Loaded before the program: metrics cost it nothing, as if it had none. */
-import { Counter, Gauge, Histogram } from "prom-client"
+/** Loaded before the program: the figures of its requests cost it nothing, as if it had none. */
+import { Layer } from "effect"
+import { HttpMetrics } from "../../src/layers/telemetry/HttpMetrics.ts"
 
 const nothing = () => undefined
 
-Object.assign(Counter.prototype, { labels: () => ({ inc: nothing }), inc: nothing })
-Object.assign(Histogram.prototype, { labels: () => ({ observe: nothing }), observe: nothing })
-Object.assign(Gauge.prototype, { inc: nothing, dec: nothing })
+const none = Layer.succeed(HttpMetrics, {
+  observe: nothing,
+  requestStarted: nothing,
+  requestEnded: nothing,
+  connectionOpened: nothing,
+  connectionClosed: nothing
+})
+
+Reflect.set(HttpMetrics, "layer", none)

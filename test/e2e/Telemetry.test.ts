@@ -150,7 +150,7 @@ layer(Observed.layer, { excludeTestServices: true, timeout: "2 minutes" })("the 
           /^app_request_count_total\{method="POST",endpoint="\/v2\/models\/:model\/infer",status="200"\} [1-9]/m,
           /^app_request_count_total\{method="GET",endpoint="\/api\/v1\/models\/:model",status="404"\} [1-9]/m,
           /^app_request_count_total\{method="GET",endpoint="unmatched",status="404"\} [1-9]/m,
-          /^app_request_latency_seconds_bucket\{le="30",method="POST",endpoint="\/v2\/models\/:model\/infer"\} [1-9]/m,
+          /^app_request_latency_seconds_bucket\{method="POST",endpoint="\/v2\/models\/:model\/infer",le="30"\} [1-9]/m,
           /^app_active_requests 1$/m,
           /^app_active_connections [1-9]/m,
           /^database_pool_connections_max\{pool="main"\} 10$/m,
