@@ -1,5 +1,5 @@
 /** The registry's part of the API as a gateway answers it: from the registry, or with what it said last. */
-import { Clock, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import { HttpServerResponse } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
@@ -33,6 +33,20 @@ const forwarder = Effect.gen(function*() {
   return Forwarding.forwarder(yield* RegistryUpstream, yield* needed("internalSecret"), upstreamTimeout)
 })
 
+/** What the registry said last to whatever was read. */
+class LastReadings extends Context.Service<LastReadings, StaleAnswers>()(
+  "maas/layers/internal/RegistryForwarding/LastReadings"
+) {
+  static readonly layer = Layer.effect(
+    LastReadings,
+    Effect.gen(function*() {
+      const kept = new StaleAnswers(yield* Clock.Clock)
+      yield* show(kept.readings("registry"))
+      return kept
+    })
+  )
+}
+
 interface Reading {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
@@ -42,8 +56,7 @@ interface Reading {
 const asker = Effect.gen(function*() {
   const { upstreamTimeout } = yield* Settings
   const upstream = yield* RegistryUpstream
-  const kept = new StaleAnswers(yield* Clock.Clock)
-  yield* show(kept.readings("registry"))
+  const kept = yield* LastReadings
   /** Those who ask together are given one answer. */
   const understood = new WeakMap<WireAnswer<string>, LaneAnswer>()
 
@@ -251,4 +264,6 @@ const sagas = HttpApiBuilder.group(
   })
 )
 
-export const layer = Layer.mergeAll(models, versions, keys, sagas, webhooks, deadLetters, events)
+export const layer = Layer.mergeAll(models, versions, keys, sagas, webhooks, deadLetters, events).pipe(
+  Layer.provide(LastReadings.layer)
+)
