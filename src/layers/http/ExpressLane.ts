@@ -177,8 +177,11 @@ const make = Effect.gen(function*() {
   }
 
   const take = (request: IncomingMessage, response: ServerResponse, general: General, scope: Scope.Scope): boolean => {
+    let usual: boolean | undefined
     for (const lane of lanes) {
-      if (lane.method !== request.method || !isUsual(request.headers, lane.hasBody)) continue
+      if (lane.method !== request.method) continue
+      usual ??= isUsual(request.headers, lane.hasBody)
+      if (!usual) return false
       const work = lane.begin(request)
       if (work !== undefined) {
         run(work, lane, request, response, general, scope)
