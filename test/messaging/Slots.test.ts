@@ -25,13 +25,18 @@ describe("Slots", () => {
       const slots = new Slots(1)
       yield* Effect.flip(slots.withSlot(Effect.fail("no")))
       const release = yield* Deferred.make<void>()
+      let hasBegun = false
       const holder = yield* Effect.forkChild(slots.withSlot(Deferred.await(release)), { startImmediately: true })
       const [waiting, granted, last] = yield* Effect.all([
         Effect.forkChild(slots.withSlot(Effect.die("it was interrupted")), { startImmediately: true }),
-        Effect.forkChild(slots.withSlot(Effect.never), { startImmediately: true }),
+        Effect.forkChild(slots.withSlot(Effect.sync(() => void (hasBegun = true)).pipe(Effect.andThen(Effect.never))), {
+          startImmediately: true
+        }),
         Effect.forkChild(slots.withSlot(Effect.succeed("mine")), { startImmediately: true })
       ])
       yield* Fiber.interrupt(waiting)
+      yield* Effect.yieldNow
+      assert.isFalse(hasBegun)
       // The slot is granted and whom it is granted to is interrupted before that one goes on
       Deferred.doneUnsafe(release, Effect.void)
       granted.interruptUnsafe()
