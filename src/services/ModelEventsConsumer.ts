@@ -1,7 +1,6 @@
-import { Array, Cause, Duration, Effect, Layer, Schedule } from "effect"
+import { Array, Duration, Effect, Layer } from "effect"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import { ModelEvent } from "../domain/model/ModelEvents.ts"
-import * as Consumer from "../messaging/Consumer.ts"
 import { EventLog } from "../messaging/EventLog.ts"
 import * as EventSchema from "../messaging/EventSchema.ts"
 import { HandlingFailed } from "../messaging/Handling.ts"
@@ -11,6 +10,7 @@ import { ArtifactSweep } from "./ArtifactSweep.ts"
 import { modelEventsTopic } from "./ModelEventsOutbox.ts"
 import { ModelRuntime } from "./ModelRuntime.ts"
 import { Pipeline } from "./Pipeline.ts"
+import * as SupervisedConsumer from "./SupervisedConsumer.ts"
 
 export const pipelineGroup = "pipeline"
 
@@ -65,7 +65,7 @@ export const layer = Layer.effectDiscard(Effect.gen(function*() {
   yield* log.ensureTopics([{ name: modelEventsTopic, partitions }]).pipe(
     keepTrying("The pipeline waits for the event log")
   )
-  yield* Consumer.run({
+  yield* SupervisedConsumer.run("The pipeline's consumer", {
     group: pipelineGroup,
     topics: [modelEventsTopic],
     from: "earliest",
@@ -73,14 +73,5 @@ export const layer = Layer.effectDiscard(Effect.gen(function*() {
     handle: (event: ModelEvent) => Effect.mapError(handle(event), retryable),
     retryDelays,
     concurrency
-  }).pipe(
-    Effect.tapCause((cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.void
-        : Effect.logError("The pipeline's consumer failed and begins anew", cause)
-    ),
-    Effect.sandbox,
-    Effect.retry(Schedule.spaced("1 second")),
-    Effect.forkScoped
-  )
+  })
 }))

@@ -1,9 +1,9 @@
-import { Array, Cause, Duration, Effect, Layer, Schedule } from "effect"
+import { Array, Duration, Effect, Layer } from "effect"
 import type { TaskEvent } from "../domain/inference/TaskEvents.ts"
-import * as Consumer from "../messaging/Consumer.ts"
 import { EventLog } from "../messaging/EventLog.ts"
 import { HandlingFailed } from "../messaging/Handling.ts"
 import { keepTrying } from "../messaging/KeepTrying.ts"
+import * as SupervisedConsumer from "./SupervisedConsumer.ts"
 import { decodeTaskEvent, inferenceTasksTopic } from "./TaskEvents.ts"
 import type { PutOff } from "./TaskRunner.ts"
 import { TaskRunner } from "./TaskRunner.ts"
@@ -46,7 +46,7 @@ export const layer = ({ concurrency }: { readonly concurrency: number }) =>
     yield* log.ensureTopics([{ name: inferenceTasksTopic, partitions: inferenceTasksPartitions }]).pipe(
       keepTrying("Tasks wait for the event log")
     )
-    yield* Consumer.run({
+    yield* SupervisedConsumer.run("The consumer of tasks", {
       group: tasksGroup,
       topics: [inferenceTasksTopic],
       from: "earliest",
@@ -54,14 +54,5 @@ export const layer = ({ concurrency }: { readonly concurrency: number }) =>
       handle,
       retryDelays: taskRetryDelays,
       concurrency
-    }).pipe(
-      Effect.tapCause((cause) =>
-        Cause.hasInterruptsOnly(cause)
-          ? Effect.void
-          : Effect.logError("The consumer of tasks failed and begins anew", cause)
-      ),
-      Effect.sandbox,
-      Effect.retry(Schedule.spaced("1 second")),
-      Effect.forkScoped
-    )
+    })
   }))

@@ -1,11 +1,11 @@
-import { Array, Cause, DateTime, Duration, Effect, Layer, Schedule } from "effect"
+import { Array, DateTime, Duration, Effect, Layer, Schedule } from "effect"
 import type { DependencyUnavailable } from "../domain/DependencyUnavailable.ts"
 import type { TaskEvent } from "../domain/inference/TaskEvents.ts"
 import type { DeliveryEvent } from "../domain/webhook/DeliveryEvents.ts"
-import * as Consumer from "../messaging/Consumer.ts"
 import { EventLog } from "../messaging/EventLog.ts"
 import { HandlingFailed } from "../messaging/Handling.ts"
 import { keepTrying } from "../messaging/KeepTrying.ts"
+import * as SupervisedConsumer from "./SupervisedConsumer.ts"
 import { decodeTaskEvent, inferenceTasksTopic } from "./TaskEvents.ts"
 import { inferenceTasksPartitions, taskRetryDelays } from "./TasksConsumer.ts"
 import type { ReceiverBusy } from "./WebhookDeliveries.ts"
@@ -27,6 +27,8 @@ const partitions = 8
 const keptFor = Duration.days(7)
 const forgetEvery = "1 hour"
 
+const consumer = "A consumer of webhooks"
+
 /** A delivery that was put off is no try that failed: once the delays are used up it comes again for as long as it is kept. */
 const putOffDelays = Array.makeBy(Duration.toHours(keptFor), () => Duration.hours(1))
 
@@ -43,18 +45,6 @@ const notDelivered = new HandlingFailed({
   message: "The receiver did not answer with success: its deliveries tell more"
 })
 
-const supervised = <A, R, R2>(options: Consumer.ConsumerOptions<A, R, R2>) =>
-  Consumer.run(options).pipe(
-    Effect.tapCause((cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.void
-        : Effect.logError("A consumer of webhooks failed and begins anew", cause)
-    ),
-    Effect.sandbox,
-    Effect.retry(Schedule.spaced("1 second")),
-    Effect.forkScoped
-  )
-
 /** Makes deliveries of what happens to tasks, and tries them until they arrive or `retryDelays` are used up. */
 export const layer = ({ retryDelays }: { readonly retryDelays: ReadonlyArray<Duration.Duration> }) =>
   Layer.effectDiscard(Effect.gen(function*() {
@@ -67,7 +57,7 @@ export const layer = ({ retryDelays }: { readonly retryDelays: ReadonlyArray<Dur
       { name: webhookDeliveriesTopic, partitions }
     ]).pipe(keepTrying("Webhooks wait for the event log"))
 
-    yield* supervised({
+    yield* SupervisedConsumer.run(consumer, {
       group: webhooksGroup,
       topics: [inferenceTasksTopic],
       from: "earliest",
@@ -75,7 +65,7 @@ export const layer = ({ retryDelays }: { readonly retryDelays: ReadonlyArray<Dur
       handle: (event: TaskEvent) => Effect.mapError(deliveries.fanOut(event), retryable),
       retryDelays: taskRetryDelays
     })
-    yield* supervised({
+    yield* SupervisedConsumer.run(consumer, {
       group: deliveriesGroup,
       topics: [webhookDeliveriesTopic],
       from: "earliest",

@@ -1,18 +1,8 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
+import { Problem } from "../support/Problem.ts"
 import { call, deploy, fixture, Running } from "../support/Program.ts"
 import type { RequestOptions } from "../support/Program.ts"
-
-const Problem = Schema.Struct({
-  type: Schema.String,
-  title: Schema.String,
-  status: Schema.Int,
-  detail: Schema.String,
-  instance: Schema.String,
-  code: Schema.String,
-  traceId: Schema.String.check(Schema.isPattern(/^[0-9a-f]{32}$/)),
-  errors: Schema.optionalKey(Schema.Array(Schema.Struct({ path: Schema.String, message: Schema.String })))
-})
 
 const long = "x".repeat(10_000)
 const iris = (data: unknown, more: object = {}) => ({

@@ -1,13 +1,13 @@
 /** Dead letters from outside: a message that nobody can read is found, shown, replayed, and discarded with a reason. */
 import { assert, layer } from "@effect/vitest"
-import { Context, Deferred, Effect, Layer, Redacted, Schedule, Schema } from "effect"
+import { Context, Effect, Layer, Redacted, Schedule, Schema } from "effect"
 import { randomUUID } from "node:crypto"
 import * as EventLogPg from "../../src/layers/postgres/messaging/EventLogPg.ts"
 import * as Notifications from "../../src/layers/postgres/messaging/Notifications.ts"
 import { EventLog } from "../../src/messaging/EventLog.ts"
 import { freshDatabase, layerOf } from "../support/Postgres.ts"
 import type { Program, RequestOptions } from "../support/Program.ts"
-import { dataDirectory, launch, request, start } from "../support/Program.ts"
+import { dataDirectory, request, run, start } from "../support/Program.ts"
 
 class Poisoned extends Context.Service<Poisoned, {
   readonly program: Program
@@ -31,11 +31,7 @@ class Poisoned extends Context.Service<Poisoned, {
       const { publish } = Context.get(log, EventLog)
       return {
         program,
-        maas: (...command) =>
-          Effect.scoped(Effect.gen(function*() {
-            const { exited, output } = yield* launch(directory, environment, command)
-            return { code: yield* Deferred.await(exited), output: output() }
-          })),
+        maas: (...command) => run(directory, command, environment),
         poison: (key) =>
           publish([
             {

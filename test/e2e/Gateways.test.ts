@@ -3,6 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted, Schedule, Schema } from "effect"
 import { connect, createServer } from "node:net"
 import type { Socket } from "node:net"
+import { Problem } from "../support/Problem.ts"
 import { deploy, fixture, request } from "../support/Program.ts"
 import type { Answer, Program, RequestOptions } from "../support/Program.ts"
 import * as RedisServer from "../support/Redis.ts"
@@ -75,15 +76,6 @@ const inTurnTo =
   (gateways: readonly [Program, Program]) => (n: number, ...call: readonly [string, string, RequestOptions?]) =>
     request(gateways[n % 2 === 0 ? 0 : 1], ...call)
 
-const Problem = Schema.Struct({
-  type: Schema.String,
-  title: Schema.String,
-  status: Schema.Int,
-  detail: Schema.String,
-  instance: Schema.String,
-  code: Schema.String,
-  traceId: Schema.String
-})
 /** A problem of RFC 9457, with all of its members. */
 const problemOf = (answer: Answer) => {
   assert.strictEqual(answer.headers.get("content-type"), "application/problem+json", answer.text)

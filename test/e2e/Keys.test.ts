@@ -1,16 +1,13 @@
 /** `maas keys` as an operator runs it, beside the program and without it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Schedule } from "effect"
-import { dataDirectory, end, launch, request, start } from "../support/Program.ts"
+import { Effect, Schedule } from "effect"
+import { dataDirectory, end, request, run, start } from "../support/Program.ts"
 
 const uuid = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 /** Runs `maas keys …` to its end. */
 const keys = (directory: string, args: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}) =>
-  Effect.scoped(Effect.gen(function*() {
-    const { exited, output } = yield* launch(directory, environment, ["keys", ...args])
-    return { code: yield* Deferred.await(exited), output: output() }
-  }))
+  run(directory, ["keys", ...args], environment)
 
 const created = (output: string) => ({
   id: new RegExp(`^${uuid}`, "m").exec(output)?.[0] ?? "",

@@ -1,9 +1,9 @@
 /** Sagas as callers and operators of the running program see them. */
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Deferred, Effect, Layer, Schema } from "effect"
+import { Effect, Layer, Schema } from "effect"
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
-import { dataDirectory, fixture, launch, request, Running, start } from "../support/Program.ts"
+import { dataDirectory, fixture, request, run, Running, start } from "../support/Program.ts"
 import type { Program } from "../support/Program.ts"
 
 const models = "/api/v1/models"
@@ -95,11 +95,7 @@ describe("sagas of models over HTTP", () => {
         assert.deepStrictEqual(second.items.map(({ id }) => id), [creation?.id])
         assert.lengthOf((yield* list(program, "?state=parked")).items, 0)
 
-        const cli = (args: ReadonlyArray<string>) =>
-          Effect.scoped(Effect.gen(function*() {
-            const { exited, output } = yield* launch(directory, {}, ["sagas", ...args])
-            return { code: yield* Deferred.await(exited), output: output() }
-          }))
+        const cli = (args: ReadonlyArray<string>) => run(directory, ["sagas", ...args])
         const listed = yield* cli(["list", "--state", "completed"])
         assert.strictEqual(listed.code, 0, listed.output)
         for (const { id, type } of items) assert.match(listed.output, new RegExp(`^${id}  ${type}  completed`, "m"))

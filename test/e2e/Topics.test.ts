@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Schedule } from "effect"
-import { dataDirectory, end, launch, start } from "../support/Program.ts"
+import { Effect, Schedule } from "effect"
+import { dataDirectory, end, run, start } from "../support/Program.ts"
 
 describe("maas topics", () => {
   it.live(
@@ -9,10 +9,7 @@ describe("maas topics", () => {
       Effect.gen(function*() {
         const directory = yield* dataDirectory
         const program = yield* start(directory)
-        const topics = Effect.scoped(Effect.gen(function*() {
-          const { exited, output } = yield* launch(directory, {}, "topics")
-          return { code: yield* Deferred.await(exited), output: output() }
-        }))
+        const topics = run(directory, ["topics"])
         // The program makes its topics after it has begun to listen
         const running = yield* Effect.repeat(topics, {
           until: ({ output }) => output.includes("  tasks  lag 0"),

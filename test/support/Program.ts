@@ -73,6 +73,17 @@ export const launch = Effect.fnUntraced(function*(
   return { process: child, output: () => output, exited }
 })
 
+/** Runs a command of the program to its end. */
+export const run = (
+  directory: string,
+  command: ReadonlyArray<string>,
+  environment: Readonly<Record<string, string>> = {}
+) =>
+  Effect.scoped(Effect.gen(function*() {
+    const { exited, output } = yield* launch(directory, environment, command)
+    return { code: yield* Deferred.await(exited), output: output() }
+  }))
+
 /** `maas serve` on a free port, ready. */
 export const start = Effect.fnUntraced(function*(
   directory: string,

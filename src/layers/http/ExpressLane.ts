@@ -61,6 +61,10 @@ const largestBody = 65_536
 /** What only the general way understands. */
 const unusual: ReadonlyArray<string> = ["idempotency-key", "prefer", "content-encoding"]
 
+/** Whether header fields ask for what only the general way understands. */
+export const asksForMore = (headers: Readonly<Record<string, unknown>>): boolean =>
+  unusual.some((name) => headers[name] !== undefined)
+
 const json = /^application\/json(?:; ?charset=utf-8)?$/i
 
 /** Without any of what only the general way understands, and with a short body of JSON where the method has one, or none. */
@@ -68,7 +72,7 @@ const isUsual = (headers: IncomingHttpHeaders, hasBody: boolean): boolean =>
   (hasBody
     ? json.test(headers["content-type"] ?? "") && Number(headers["content-length"]) <= largestBody
     : headers["content-length"] === undefined && headers["transfer-encoding"] === undefined) &&
-  unusual.every((name) => headers[name] === undefined)
+  !asksForMore(headers)
 
 const utf8 = new TextDecoder()
 

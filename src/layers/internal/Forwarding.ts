@@ -92,6 +92,14 @@ export const unavailable = (dependency: "registry" | "runtime", failure: Upstrea
   })
 }
 
+/** For what was asked for and got no answer: the last one where there is one, else when to try again. */
+export const noAnswer = (
+  dependency: "registry" | "runtime",
+  failure: UpstreamError,
+  last: Response | undefined
+): Effect.Effect<never, OtherAnswer | DependencyUnavailable> =>
+  Effect.fail(last === undefined ? unavailable(dependency, failure) : new OtherAnswer({ response: last }))
+
 /** https://www.w3.org/TR/trace-context/#traceparent-header */
 const traceparentOf = ({ traceId, spanId, sampled }: Tracer.AnySpan): string =>
   `00-${traceId}-${spanId}-${sampled ? "01" : "00"}`

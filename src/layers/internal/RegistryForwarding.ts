@@ -8,7 +8,6 @@ import { Caller } from "../../api/Authorization.ts"
 import { MaasApi } from "../../api/MaasApi.ts"
 import { ModelsApi } from "../../api/ModelsApi.ts"
 import type { Principal } from "../../domain/access/Principal.ts"
-import type { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import * as Coalescer from "../../resilience/Coalescer.ts"
 import * as Deadline from "../../resilience/Deadline.ts"
 import { show } from "../../resilience/PulledMetrics.ts"
@@ -81,12 +80,7 @@ const asker = Effect.gen(function*() {
   const answered = (path: string, asking: Effect.Effect<WireAnswer<string>, UpstreamError>) =>
     Effect.matchEffect(asking, {
       onSuccess: (wire) => toAnswer(path, wire),
-      onFailure: (failure): Effect.Effect<LaneAnswer, OtherAnswer | DependencyUnavailable> => {
-        const response = kept.respond(path)
-        return Effect.fail(
-          response === undefined ? Forwarding.unavailable("registry", failure) : new OtherAnswer({ response })
-        )
-      }
+      onFailure: (failure) => Forwarding.noAnswer("registry", failure, kept.respond(path))
     })
   return { ask, answered }
 })

@@ -11,7 +11,7 @@ import type { Principal } from "../../domain/access/Principal.ts"
 import type { DependencyUnavailable } from "../../domain/DependencyUnavailable.ts"
 import { show } from "../../resilience/PulledMetrics.ts"
 import * as Retry from "../../resilience/Retry.ts"
-import { ExpressLane } from "../http/ExpressLane.ts"
+import { asksForMore, ExpressLane } from "../http/ExpressLane.ts"
 import type { LaneAnswer } from "../http/ExpressLane.ts"
 import { preferencesOf } from "../http/Prefer.ts"
 import { needed, Settings } from "../settings/Settings.ts"
@@ -57,12 +57,7 @@ const asker = Effect.fnUntraced(function*(cache: string) {
           kept.keep(key, answer.body, json["content-type"])
           return Effect.succeed({ text: answer.body })
         },
-        onFailure: (failure): Effect.Effect<LaneAnswer, OtherAnswer | DependencyUnavailable> => {
-          const response = kept.respond(key)
-          return Effect.fail(
-            response === undefined ? Forwarding.unavailable("runtime", failure) : new OtherAnswer({ response })
-          )
-        }
+        onFailure: (failure) => Forwarding.noAnswer("runtime", failure, kept.respond(key))
       }
     )
   }
@@ -70,8 +65,7 @@ const asker = Effect.fnUntraced(function*(cache: string) {
 
 /** What goes from text to text; everything else is handed on as it is. */
 const isPlain = ({ headers }: HttpServerRequest.HttpServerRequest): boolean =>
-  (headers["content-type"] ?? "").startsWith("application/json") &&
-  ["idempotency-key", "prefer", "content-encoding"].every((name) => headers[name] === undefined)
+  (headers["content-type"] ?? "").startsWith("application/json") && !asksForMore(headers)
 
 /** Opens the express lane for an endpoint that lets a model answer, and answers with its handler. */
 const caller = Effect.fnUntraced(function*(cache: string) {

@@ -59,24 +59,27 @@ export const integer = (minimum: number, maximum: number): Reader<number> => (na
 /** Text of one form; `expected` says which. */
 export const text = (form: RegExp, expected: string) => Schema.String.check(Schema.isPattern(form, { expected }))
 
-const readSpan = Schema.decodeEffect(
-  Schema.Duration.check(
-    Schema.makeFilter((duration) =>
-      Duration.isPositive(duration) && Duration.isLessThanOrEqualTo(duration, Duration.days(365))
-        ? undefined
-        : "expected more than no time, and at most 365 days"
-    )
+/** What `read` brings, where it is as the schema says. */
+export const checked = <A>(read: Reader<A>, schema: Schema.Codec<A>): Reader<A> => {
+  const check = Schema.decodeEffect(schema)
+  return (name) =>
+    Config.mapEffect(read(name), (value) => Effect.mapError(check(value), (error) => new Config.ConfigError(error)))
+}
+
+const Span = Schema.Duration.check(
+  Schema.makeFilter((duration) =>
+    Duration.isPositive(duration) && Duration.isLessThanOrEqualTo(duration, Duration.days(365))
+      ? undefined
+      : "expected more than no time, and at most 365 days"
   )
 )
-const readSpanText = Schema.decodeEffect(Schema.DurationFromString)
-const readSpans = Schema.decodeEffect(Schema.Array(Schema.Duration).check(Schema.isMaxLength(20)))
 
 /** A span of time. */
-export const span: Reader<Duration.Duration> = (name) =>
-  Config.mapEffect(
-    Config.Duration(name),
-    (duration) => Effect.mapError(readSpan(duration), (error) => new Config.ConfigError(error))
-  )
+export const span: Reader<Duration.Duration> = checked(Config.Duration, Span)
+
+const readSpan = Schema.decodeEffect(Span)
+const readSpanText = Schema.decodeEffect(Schema.DurationFromString)
+const readSpans = Schema.decodeEffect(Schema.Array(Schema.Duration).check(Schema.isMaxLength(20)))
 
 /** Spans of time with commas between. */
 export const spans: Reader<ReadonlyArray<Duration.Duration>> = (name) =>

@@ -1,13 +1,14 @@
 /** Where state is kept: the folder, PostgreSQL, Redis. */
-import { ByteSize, Config, Duration, Effect, Schema } from "effect"
-import { integer, preset, secret, span, text } from "./Setting.ts"
+import { ByteSize, Config, Duration, Schema } from "effect"
+import { checked, integer, preset, secret, span, text } from "./Setting.ts"
 
 const adminKey = text(/^maas_[A-Za-z0-9_-]{16,195}$/, "maas_ and 16 to 195 of A-Z a-z 0-9 _ -")
 const postgresUrl = text(/^postgres(ql)?:\/\/./, "postgres://user:password@host:port/database")
 const redisUrl = text(/^rediss?:\/\/[^/]+(\/[0-9]*)?$/, "redis://[user:password@]host[:port][/database]")
 
 /** Outbox and log take records of up to 1,000,000 bytes, of which key and headers need some. */
-const readInline = Schema.decodeEffect(
+const inline = checked(
+  Config.ByteSize,
   Schema.ByteSize.check(
     Schema.makeFilter((size) =>
       ByteSize.isGreaterThanOrEqualTo(size, ByteSize.bytes(64)) &&
@@ -17,25 +18,16 @@ const readInline = Schema.decodeEffect(
     )
   )
 )
-const inline = (name: string) =>
-  Config.mapEffect(
-    Config.ByteSize(name),
-    (size) => Effect.mapError(readInline(size), (error) => new Config.ConfigError(error))
-  )
 
 /** The log in PostgreSQL keeps records for up to 30 days. */
-const readRetention = Schema.decodeEffect(
+const retention = checked(
+  span,
   Schema.Duration.check(
     Schema.makeFilter((duration) =>
       Duration.isGreaterThanOrEqualTo(duration, Duration.days(31)) ? undefined : "expected 31 days or more"
     )
   )
 )
-const retention = (name: string) =>
-  Config.mapEffect(
-    span(name),
-    (duration) => Effect.mapError(readRetention(duration), (error) => new Config.ConfigError(error))
-  )
 
 export const settings = {
   dataDirectory: preset(
