@@ -33,38 +33,30 @@ const encoder = new TextEncoder()
 
 const digestOf = (text: string): string => (murmur2(encoder.encode(text)) >>> 0).toString(16).padStart(8, "0")
 
-/** A record of the topic itself (place 0) or of one of its retry topics. */
-export interface Copy {
-  readonly place: number
-  readonly offset: number
-}
-
 const Origin = Schema.Struct({
   [deadLetter.group]: Schema.String,
   [deadLetter.topic]: Schema.String,
   [deadLetter.partition]: Schema.FiniteFromString,
-  [deadLetter.offset]: Schema.FiniteFromString,
-  [deadLetter.copy]: Schema.TemplateLiteralParser([Schema.FiniteFromString, ":", Schema.FiniteFromString])
+  [deadLetter.offset]: Schema.FiniteFromString
 })
 const decodeOrigin = Schema.decodeUnknownOption(Origin)
 
 /**
- * Which message of the group's partition a dead letter stands for: its offset in its topic, and the record that was
- * replaced. None where it came from another partition, as the letters do that lay here when there were fewer.
+ * Which message of the group's partition a dead letter stands for: its offset in its topic. None where it came from
+ * another partition, as the letters do that lay here when there were fewer.
  */
 export const originOf = (
   group: string,
   partition: { readonly topic: string; readonly partition: number },
   letter: LogRecord
-): { readonly offset: number; readonly copy: Copy } | undefined => {
+): { readonly offset: number } | undefined => {
   const headers = Option.getOrUndefined(decodeOrigin(letter.headers))
   if (
     headers?.[deadLetter.group] !== group ||
     headers[deadLetter.topic] !== partition.topic ||
     headers[deadLetter.partition] !== partition.partition
   ) return undefined
-  const [place, , offset] = headers[deadLetter.copy]
-  return { offset: headers[deadLetter.offset], copy: { place, offset } }
+  return { offset: headers[deadLetter.offset] }
 }
 
 /** The record that stands for a message in the dead letters: as it was, with the reason and the origin in headers. */
@@ -74,8 +66,6 @@ export const deadLetterOf = (
     readonly group: string
     readonly attempts: number
     readonly failure: Failure
-    /** Where the record stood that it replaces. */
-    readonly copy: Copy
   }
 ): Effect.Effect<NewRecord> =>
   Effect.map(DateTime.now, (now) => {
@@ -96,7 +86,6 @@ export const deadLetterOf = (
         [deadLetter.partition]: String(record.partition),
         [deadLetter.offset]: String(record.offset),
         [deadLetter.attempts]: String(options.attempts),
-        [deadLetter.copy]: `${options.copy.place}:${options.copy.offset}`,
         [deadLetter.at]: DateTime.formatIso(now)
       }
     }

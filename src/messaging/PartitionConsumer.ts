@@ -36,11 +36,17 @@ const recall = Effect.fnUntraced(function*(
   }
 })
 
-/** How far the places are committed; whoever waits is woken when one has moved. */
+/** How far the places have come; whoever waits is woken when one has moved. */
 const makeProgress = (places: ReadonlyArray<ReadablePartition>) => {
   const committed = places.map((place) => place.committed)
+  const seen = places.map((place) => place.committed)
   let moved = Latch.makeUnsafe(false)
   return {
+    see: (place: number, { offset }: LogRecord) => {
+      seen[place] = Math.max(seen[place] ?? 0, offset + 1)
+    },
+    /** The offset in each place that is after all records that this owner or the one before has read there. */
+    seen: (): ReadonlyArray<number> => [...seen],
     reach: (place: number) => (nextOffset: number) => {
       committed[place] = nextOffset
       const reached = moved
@@ -48,7 +54,7 @@ const makeProgress = (places: ReadonlyArray<ReadablePartition>) => {
       moved = Latch.makeUnsafe(false)
       reached.openUnsafe()
     },
-    hasPassed: (place: number, offset: number) => (committed[place] ?? 0) > offset,
+    hasReached: (offsets: ReadonlyArray<number>) => offsets.every((offset, place) => (committed[place] ?? 0) >= offset),
     /** Opens with the next move from now on. */
     get moved() {
       return moved
@@ -84,30 +90,34 @@ export const run = Effect.fnUntraced(function*(
   })
   for (const [index, companion] of waiting.entries()) {
     yield* recall(log, companion, (record) => {
+      progress.see(index + 1, record)
       const message = readAt(index + 1)(record)
-      if (message === undefined) return
+      // What is buried waits for nothing any more: who was put behind it would be behind it for ever.
+      if (message === undefined || memory.buried.has(message.record.offset)) return
       const { hops, place, record: { key, offset } } = message
       const known = memory.held.find(key, offset)
       if (known === undefined || known.hops < hops) memory.held.put(key, offset, { place, hops })
     })
   }
 
-  /** A dead letter is remembered until no record of its message can be delivered again. */
-  const settleLetter = (letter: LogRecord): Effect.Effect<Settlement.Settled> =>
-    Effect.suspend(() => {
-      const origin = DeadLetter.originOf(group, partition, letter)
-      if (origin === undefined) return Effect.succeed("done")
-      const { copy, offset } = origin
-      const { moved } = progress
-      if (progress.hasPassed(0, offset) && progress.hasPassed(copy.place, copy.offset)) {
-        memory.buried.delete(offset)
-        return Effect.succeed("done")
-      }
-      return Effect.raceFirst(
-        Effect.flatMap(moved.await, () => settleLetter(letter)),
-        Effect.as(Deferred.await(draining), "given back" as const)
+  /**
+   * A dead letter is remembered until no copy of its message can be delivered again. They were all read before it was
+   * written, here or by an earlier owner: it is enough that each place has committed what was seen there by now.
+   */
+  const settleLetter = Effect.fnUntraced(function*(letter: LogRecord): Effect.fn.Return<Settlement.Settled> {
+    const origin = DeadLetter.originOf(group, partition, letter)
+    if (origin === undefined) return "done"
+    const [, ...seen] = progress.seen()
+    while (!progress.hasReached([origin.offset + 1, ...seen])) {
+      const isDraining = yield* Effect.raceFirst(
+        Effect.as(progress.moved.await, false),
+        Effect.as(Deferred.await(draining), true)
       )
-    })
+      if (isDraining) return "given back"
+    }
+    memory.buried.delete(origin.offset)
+    return "done"
+  })
 
   const common = { ...options, draining, lost }
   const aside = { ...common, maxBufferedBytes: Math.ceil(maxBufferedBytes / companionShare) }
@@ -122,6 +132,7 @@ export const run = Effect.fnUntraced(function*(
       PlaceConsumer.run(companion, {
         ...aside,
         settle: (record) => {
+          progress.see(index + 1, record)
           const message = readAt(index + 1)(record)
           return message === undefined ? Effect.succeed("done") : settle(message)
         },

@@ -54,8 +54,6 @@ export const deadLetter = {
   partition: "dlq-partition",
   offset: "dlq-offset",
   attempts: "dlq-attempts",
-  /** The record that the dead letter replaces, as `place:offset`; place 0 is the topic itself, then come its retry topics. */
-  copy: "dlq-copy",
   at: "dlq-at",
   /** `omitted` when the value was too large to keep. */
   value: "dlq-value"

@@ -106,14 +106,9 @@ export const make = (
       )
     )
 
-  const bury = Effect.fnUntraced(function*(
-    message: RetryTopics.Message,
-    record: LogRecord,
-    attempts: number,
-    failure: Failure
-  ) {
+  const bury = Effect.fnUntraced(function*(record: LogRecord, attempts: number, failure: Failure) {
     yield* Effect.logError("A message goes to the dead letters", failure)
-    const letter = yield* deadLetterOf(record, { group, attempts, failure, copy: message })
+    const letter = yield* deadLetterOf(record, { group, attempts, failure })
     yield* log.publish([letter]).pipe(
       Effect.catchTag("RecordTooLarge", () => log.publish([withoutValue(letter)])),
       keepTrying("A dead letter can't be written; trying again")
@@ -218,7 +213,7 @@ export const make = (
     const attempts = message.attempts + 1
     const next = isFinal(cause) ? undefined : retries.after(attempts)
     if (next === undefined) {
-      yield* bury(message, record, attempts, failure)
+      yield* bury(record, attempts, failure)
       forget(message)
       return "done"
     }
@@ -235,7 +230,7 @@ export const make = (
     if (yield* waitUntilDue(message)) return "given back"
     const record = yield* whole(message)
     if (record === undefined) {
-      yield* bury(message, message.record, message.attempts, gone)
+      yield* bury(message.record, message.attempts, gone)
       forget(message)
       return "done"
     }

@@ -143,7 +143,7 @@ export const consumerContract = <E>(name: string, adapter: Layer.Layer<EventLog,
         const group = `group-of-${topic}`
         yield* log.ensureTopics([{ name: `${topic}.dlq`, partitions, isExact: true }])
         const letter = { ...recordOf(`${topic}.dlq`, failing, "of another partition") }
-        const headers = { "dlq-group": group, "dlq-topic": topic, "dlq-offset": "0", "dlq-copy": "0:0" }
+        const headers = { "dlq-group": group, "dlq-topic": topic, "dlq-offset": "0" }
         yield* log.publish([
           { ...letter, headers: { ...letter.headers, ...headers, "dlq-partition": "1" } },
           recordOf(topic, failing, "a1")

@@ -105,8 +105,7 @@ layer(fresh(), { excludeTestServices: true, timeout: "2 minutes" })("large paylo
       const letter = yield* deadLetterOf(record ?? assert.fail("not published"), {
         group: "g",
         attempts: 1,
-        failure: { code: "busy", message: "try later" },
-        copy: { place: 0, offset: end - 1 }
+        failure: { code: "busy", message: "try later" }
       })
       yield* book.record({ ...letter, partition: 0, offset: 0, publishedAt: 0 })
       yield* age(400)

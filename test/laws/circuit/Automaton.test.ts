@@ -39,7 +39,8 @@ describe("the circuit's automaton", () => {
   })
 
   it("law 16: the generated histories take every edge, so the laws are not kept for want of a case", () => {
-    for (const edge of calls) assert.isAbove(seen.get(edge) ?? 0, 50, edge)
+    // The rarest is taken some 70 times: often enough that chance alone does not fail this.
+    for (const edge of calls) assert.isAbove(seen.get(edge) ?? 0, 10, edge)
     for (const mode of ["ForcedOpen", "ForcedClosed", "Disabled", "MetricsOnly"]) {
       assert.isAbove(seen.get(`${mode} → Closed`) ?? 0, 0, mode)
     }
