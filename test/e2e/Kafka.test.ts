@@ -93,8 +93,7 @@ describeWithKafkaNode()("the program on Kafka", () => {
         const back = yield* readiness(program)
         assert.strictEqual(back.checks.kafka, "ok")
         assert.strictEqual(yield* end(program, "SIGTERM"), 0, program.output())
-      }),
-    120_000
+      })
   )
 
   it.live(
@@ -176,8 +175,7 @@ describeWithKafkaNode()("the program on Kafka", () => {
         // Nothing was told a second time meanwhile
         assert.strictEqual(received.length, tasks.length)
         assert.strictEqual(yield* end(program, "SIGTERM"), 0, program.output())
-      }),
-    120_000
+      })
   )
 
   it.live(
@@ -193,7 +191,6 @@ describeWithKafkaNode()("the program on Kafka", () => {
         assert.isTrue(ready)
         assert.match(checks.kafka, /^away/)
         assert.strictEqual(yield* Effect.timeout(end(program, "SIGTERM"), "20 seconds"), 0, program.output())
-      }),
-    60_000
+      })
   )
 })

@@ -100,12 +100,12 @@ describe("a model's life over HTTP", () => {
         const [patience, waiting] = yield* Effect.timed(call("GET", `${path}?wait=300ms`))
         assert.strictEqual((yield* Schema.decodeUnknownEffect(Version)(waiting.json)).status, "awaiting_upload")
         assert.isAtLeast(Duration.toMillis(patience), 295)
-        assert.isBelow(Duration.toMillis(patience), 3_000)
+        assert.isBelow(Duration.toMillis(patience), 30_000)
         const held = yield* Effect.forkChild(Effect.timed(call("GET", `${path}?wait=60s`)))
         yield* upload("awaited", 1, yield* iris)
         const [took, settled] = yield* Fiber.join(held)
         assert.strictEqual((yield* Schema.decodeUnknownEffect(Version)(settled.json)).status, "ready")
-        assert.isBelow(Duration.toMillis(took), 15_000)
+        assert.isBelow(Duration.toMillis(took), 50_000)
       }))
 
     it.effect("aliases move, answer, and hold their version", () =>

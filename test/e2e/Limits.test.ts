@@ -108,8 +108,7 @@ layer(Limited.layer, { excludeTestServices: true, timeout: "2 minutes" })("limit
         }
         const metrics = (yield* call("GET", "/metrics")).text
         assert.match(metrics, /rate_limiter_decisions_total\{policy="models-read",decision="denied"\} 22/)
-      }),
-    30_000
+      })
   )
 
   it.effect("reads of models: addresses of one IPv6 network count together", () =>
@@ -142,8 +141,7 @@ layer(Limited.layer, { excludeTestServices: true, timeout: "2 minutes" })("limit
           const [refused] = answers.slice(-1)
           if (refused !== undefined) yield* waitAsTold(refused)
         }
-      }),
-    30_000
+      })
   )
 
   it.effect("inference: a call that fails counts once, whichever way it went", () =>
@@ -220,7 +218,6 @@ layer(Limited.layer, { excludeTestServices: true, timeout: "2 minutes" })("limit
         assert.strictEqual(tried.at(-1)?.status, 429)
         const next = yield* repeat(60, (index) => call("GET", paths(index), { headers: good }), 60)
         assert.deepStrictEqual(next.filter(({ status }) => status !== 200).map(({ text }) => text), [])
-      }),
-    20_000
+      })
   )
 })

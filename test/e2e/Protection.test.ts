@@ -81,8 +81,7 @@ layer(Guarded, { excludeTestServices: true, timeout: "2 minutes" })("protection"
         assert.strictEqual((yield* circuit(hanging)).state, "closed")
         const metrics = (yield* call("GET", "/metrics")).text
         assert.match(metrics, /circuit_breaker_transitions_total\{[^}]*breaker="model"[^}]*\} [1-9]/)
-      }),
-    30_000
+      })
   )
 
   it.effect("a caller's faults never open it: wrong tensors, and inputs that the model itself refuses", () =>
@@ -114,8 +113,7 @@ layer(Guarded, { excludeTestServices: true, timeout: "2 minutes" })("protection"
         const metrics = (yield* call("GET", "/metrics")).text
         assert.match(metrics, new RegExp(`bulkhead_rejected_total\\{bulkhead="model"\\} ${overloaded}\n`))
         yield* circuit(hanging, "/reset")
-      }),
-    30_000
+      })
   )
 
   it.effect("operators hold circuits open or closed, and let them go", () =>

@@ -44,7 +44,7 @@ const ready = Effect.fnUntraced(function*(model: string) {
   assert.strictEqual(yield* statusOf(json), "ready", text)
 })
 
-layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices: true, timeout: "90 seconds" })(
+layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices: true, timeout: "2 minutes" })(
   "four roles",
   (it) => {
     describe("a model through the gateway", () => {
@@ -89,8 +89,7 @@ layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices
             const unknown = yield* call("POST", `${circuits}/nothing:at-all/open`)
             assert.strictEqual(unknown.status, 404, unknown.text)
             assert.strictEqual((yield* problem(unknown.json)).code, "circuit_not_found")
-          }),
-        60_000
+          })
       )
 
       it.effect(
@@ -151,8 +150,7 @@ layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices
             assert.strictEqual((yield* infer("iris")).status, 404)
             // The runtime hears of it by itself
             yield* eventually(() => runnersOf(runtime.process.pid).length <= spare)
-          }),
-        60_000
+          })
       )
 
       it.effect(
@@ -177,8 +175,7 @@ layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices
             const answer = yield* call("POST", "/api/v1/inference", asked)
             assert.strictEqual(answer.status, 200, answer.text)
             assert.strictEqual((yield* call("POST", "/api/v1/inference", asked)).text, answer.text)
-          }),
-        60_000
+          })
       )
 
       it.effect(
@@ -204,8 +201,7 @@ layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices
             })
             assert.strictEqual(waited.status, 200, waited.text)
             assert.include(waited.text, "succeeded")
-          }),
-        60_000
+          })
       )
 
       it.effect(
@@ -225,8 +221,7 @@ layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices
             const deliveries = yield* call("GET", `${place}/deliveries`)
             assert.include(deliveries.text, String(received[0]?.headers["webhook-id"]))
             assert.strictEqual((yield* call("DELETE", place)).status, 204)
-          }),
-        60_000
+          })
       )
 
       it.effect(
@@ -239,8 +234,7 @@ layer(Roles.layer({ MAAS_WEBHOOK_ALLOW_PRIVATE: "true" }), { excludeTestServices
             const failed = yield* call("GET", `${models}/noise/versions/1?wait=60s`)
             assert.strictEqual(yield* statusOf(failed.json), "failed", failed.text)
             assert.include(failed.text, "not_onnx")
-          }),
-        60_000
+          })
       )
     })
 

@@ -106,8 +106,7 @@ describe("sagas of models over HTTP", () => {
         assert.strictEqual(refused.code, 1)
         assert.include(refused.output, "it is not parked")
         assert.strictEqual((yield* cli(["show", "nobody"])).code, 1)
-      }),
-    180_000
+      })
   )
 
   layer(small, { excludeTestServices: true, timeout: "120 seconds" })((it) => {
@@ -135,8 +134,7 @@ describe("sagas of models over HTTP", () => {
           // What is gone counts no more, and the name is free.
           assert.strictEqual((yield* request(program, "DELETE", `${models}/one`)).status, 204)
           assert.strictEqual((yield* request(program, "POST", models, { json: { name: "three" } })).status, 201)
-        }),
-      60_000
+        })
     )
 
     it.effect("bytes count too: of forms, and of uploads to versions that are there", () =>
@@ -177,8 +175,7 @@ describe("sagas of models over HTTP", () => {
           const details = yield* request(program, "GET", `${admin}/${saga?.id}?wait=10s`)
           assert.strictEqual(details.status, 200, details.text)
           assert.include(details.text, "\"parked\":null")
-        }),
-      60_000
+        })
     )
   })
 })

@@ -29,8 +29,7 @@ describe("a model that was uploaded", () => {
             assert.strictEqual(own.status, 200, own.text)
             assert.isUndefined(difference((yield* decodeOutputs(own.json)).outputs, expected))
           }
-        }),
-      60_000
+        })
     )
 
     const refused = [
@@ -58,8 +57,7 @@ describe("a model that was uploaded", () => {
           assert.isAbove(error.message.length, 20)
           const artifact = yield* call("GET", `/api/v1/models/bad-${name}/versions/1/artifact`)
           assert.strictEqual(artifact.status, 404)
-        }),
-      60_000
+        })
     )
   })
 })

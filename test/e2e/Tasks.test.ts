@@ -109,7 +109,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
       assert.strictEqual(early.headers.get("preference-applied"), "wait=1")
       const { id } = yield* readTask(early)
       assert.strictEqual((yield* call("DELETE", `${tasksPath}/${id}`)).status, 200)
-    }), 180_000)
+    }))
 
   it.effect(
     "every case of a model with all datatypes gives what the synchronous way gives, to the last digit",
@@ -124,8 +124,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
           const synchronous = yield* call("POST", "/api/v1/inference", { json: { model: "mixed", ...body } })
           assert.include(ended.text, `"result":${synchronous.text}}`)
         }
-      }),
-    60_000
+      })
   )
 
   it.effect("what does not fit the model is refused before it is a task, as the synchronous way refuses it", () =>
@@ -173,21 +172,21 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
       const done = yield* Effect.flatMap(infer(iris, "wait=30"), readTask)
       const refused = yield* call("DELETE", `${tasksPath}/${done.id}`)
       assert.deepStrictEqual([refused.status, (yield* readProblem(refused)).code], [409, "task_ended"])
-    }), 180_000)
+    }))
 
   it.effect("a model that gives no answer in time fails its task with the reason", () =>
     Effect.gen(function*() {
       const { id } = yield* Effect.flatMap(infer(endless, "respond-async"), readTask)
       const { error, state } = yield* eventually(id, ({ endedAt }) => endedAt !== null)
       assert.deepStrictEqual([state, error?.code], ["failed", "inference_timeout"])
-    }), 180_000)
+    }))
 
   it.effect("a task that has not ended by its time expires", () =>
     Effect.gen(function*() {
       const { id } = yield* Effect.flatMap(infer({ ...endless, expiresIn: 1 }, "respond-async"), readTask)
       const task = yield* eventually(id, ({ endedAt }) => endedAt !== null)
       assert.deepInclude(task, { state: "expired", result: null, error: null })
-    }), 180_000)
+    }))
 
   it.effect(
     "the events of a task come as they happen, and go on after the last one that was seen",
@@ -209,8 +208,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
         assert.deepStrictEqual(past, [])
         const refused = yield* call("GET", path, { headers: { "last-event-id": "x" } })
         assert.strictEqual(refused.status, 400)
-      }),
-    60_000
+      })
   )
 
   it.effect("a key sees its own tasks only, an admin's key all", () =>
@@ -231,7 +229,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
       const reader = yield* newKey("models:read")
       assert.strictEqual((yield* call("GET", tasksPath, { headers: reader })).status, 403)
       assert.strictEqual((yield* infer(iris, "respond-async", reader)).status, 403)
-    }), 180_000)
+    }))
 
   it.effect("lists by state and by pages, the newest first, without results", () =>
     Effect.gen(function*() {
@@ -254,7 +252,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
       const failed = yield* Effect.flatMap(call("GET", `${tasksPath}?state=failed`, { headers: key }), readPage)
       assert.deepStrictEqual(failed.items, [])
       assert.strictEqual((yield* call("GET", `${tasksPath}?state=sleeping`, { headers: key })).status, 400)
-    }), 180_000)
+    }))
 
   it.effect(
     "the same Idempotency-Key makes one task, also when it waits the second time",
@@ -270,8 +268,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
         assert.deepInclude(yield* readTask(third), { id, state: "succeeded" })
         assert.strictEqual((yield* infer({ ...iris, version: 1 }, "respond-async", key)).status, 422)
         assert.strictEqual((yield* call("POST", "/api/v1/inference", { json: iris, headers: key })).status, 422)
-      }),
-    60_000
+      })
   )
 
   it.effect(
@@ -296,8 +293,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
           assert.strictEqual((yield* call("DELETE", `${tasksPath}/${id}`, { headers: key })).status, 200)
         }
         assert.strictEqual((yield* infer(iris, "respond-async", key)).status, 202)
-      }),
-    60_000
+      })
   )
 
   it.effect("a task of a large input is kept whole, and freed", () =>
@@ -312,7 +308,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
       assert.isTrue(JSON.stringify(task.result) === synchronous.text)
       const tooLarge = yield* infer(" ".repeat(40_000_000), "respond-async")
       assert.strictEqual(tooLarge.status, 413)
-    }), 180_000)
+    }))
 
   it.effect(
     "inputs of more than 16 MiB are read back, and a result that is too large to be kept says so",
@@ -329,8 +325,7 @@ layer(Serving.layer, { excludeTestServices: true, timeout: "3 minutes" })("tasks
         assert.strictEqual(answer.status, 202, answer.text)
         const task = yield* eventually((yield* readTask(answer)).id, ({ endedAt }) => endedAt !== null)
         assert.deepStrictEqual([task.state, task.error?.code], ["failed", "result_too_large"])
-      }),
-    180_000
+      })
   )
 
   it.effect("what is no task is none", () =>

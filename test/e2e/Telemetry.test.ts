@@ -237,7 +237,7 @@ describe("traces of the platform as four processes", () => {
         ),
         []
       )
-    }), 180_000)
+    }))
 })
 
 describe("traces", () => {
@@ -268,8 +268,7 @@ describe("traces", () => {
         const logs = JSON.stringify(receiver.logs)
         assert.match(logs, /"severityText":"INFO","body":\{"stringValue":"Listening on http/)
         assert.include(logs, `{"key":"service.name","value":{"stringValue":"our-models"}}`)
-      }),
-    60_000
+      })
   )
 
   it.live("of a collector that is away are dropped and counted, and keep nobody waiting", () =>

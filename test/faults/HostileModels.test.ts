@@ -13,23 +13,20 @@ const infer = (program: Program, model: string, input: object) =>
 
 const pair = (...data: ReadonlyArray<number>) => ({ name: "x", shape: [1, 2], datatype: "FP32", data })
 
-/** Calls of a well-behaved model, one after the other, while `work` runs: all are answered, the slowest in 500 ms. */
+/** Calls of a well-behaved model, one after the other, while `work` runs: all are answered, and none waits for its end. */
 const withNeighbour = Effect.fnUntraced(function*<A, E, R>(program: Program, work: Effect.Effect<A, E, R>) {
-  const fiber = yield* Effect.forkChild(work)
+  const fiber = yield* Effect.forkChild(Effect.timed(work))
   let calls = 0
-  let slowest = Duration.zero
   while (fiber.pollUnsafe() === undefined) {
-    const [took, answer] = yield* Effect.timed(
-      infer(program, "iris", { name: "input", shape: [1, 4], datatype: "FP32", data: [5.1, 3.5, 1.4, 0.2] })
-    )
+    const input = { name: "input", shape: [1, 4], datatype: "FP32", data: [5.1, 3.5, 1.4, 0.2] }
+    const answer = yield* infer(program, "iris", input)
     assert.strictEqual(answer.status, 200, answer.text)
-    slowest = Duration.max(slowest, took)
     calls++
     yield* Effect.sleep("5 millis")
   }
-  const result = yield* Fiber.join(fiber)
-  assert.isAbove(calls, 0)
-  assert.isBelow(Duration.toMillis(slowest), 500)
+  const [took, result] = yield* Fiber.join(fiber)
+  // One that waited behind the other would be answered once.
+  assert.isAbove(calls, Duration.toSeconds(took) > 1 ? 2 : 0)
   return result
 })
 
@@ -37,8 +34,8 @@ const Guarded = Layer.effect(
   Running,
   Effect.gen(function*() {
     const program = yield* start(yield* dataDirectory, {
-      MAAS_LOAD_TIMEOUT: "3 seconds",
-      MAAS_INFERENCE_TIMEOUT: "700 millis",
+      MAAS_LOAD_TIMEOUT: "5 seconds",
+      MAAS_INFERENCE_TIMEOUT: "2 seconds",
       MAAS_MODEL_MEMORY_LIMIT: "256 MiB"
     })
     yield* deploy(program, "iris", new Uint8Array(yield* fixture("good/iris-logreg.onnx")))
@@ -83,8 +80,7 @@ describe("a hostile model", () => {
             json: { inputs: [pair(1_000, 0)] }
           })
           assert.strictEqual(open.status, 504, open.text)
-        }),
-      30_000
+        })
     )
 
     it.effect("that takes all memory on some input fails that call and answers the next", () =>

@@ -53,7 +53,6 @@ describe.concurrent("the program is killed between an upload and ready, and star
         assert.strictEqual(answer.status, 200, answer.text)
         yield* eventually(() => alive(started).length === 0)
         assert.isNotEmpty(runnersOf(second.process.pid))
-      }),
-    120_000
+      })
   )
 })

@@ -103,7 +103,6 @@ describe("PostgreSQL hangs while the program runs, and closes no connection", ()
         yield* proxy.stall
         const code = yield* end(program, "SIGTERM").pipe(Effect.timeout("25 seconds"))
         assert.strictEqual(code, 0, program.output())
-      }),
-    90_000
+      })
   )
 })

@@ -52,7 +52,6 @@ describe("PostgreSQL stops while the program runs", () => {
         const version = yield* Schema.decodeUnknownEffect(Version)(json)
         assert.strictEqual(version.status, "ready", JSON.stringify(version.error))
         assert.isNull(program.process.exitCode)
-      }),
-    60_000
+      })
   )
 })

@@ -69,7 +69,7 @@ describeWithRedis("rate limits in Redis", () => {
         // Each call is answered; what is measured is only that it is, in less time than any test would wait
         const load = Effect.forEach(policies, (policy) =>
           tryAcquire({ policy, key: "k" }).pipe(
-            Effect.timeout("5 seconds"),
+            Effect.timeout("60 seconds"),
             Effect.map((decision) =>
               count(`${policy.name} ${decision._tag === "Allowed" ? decision.by : decision.reason}`)
             ),
@@ -99,8 +99,7 @@ describeWithRedis("rate limits in Redis", () => {
         yield* found
         for (const fiber of loads) assert.isUndefined(fiber.pollUnsafe())
         yield* Fiber.interruptAll(loads)
-      }).pipe(Effect.scoped),
-    120_000
+      }).pipe(Effect.scoped)
   )
 })
 
@@ -169,7 +168,6 @@ describe("rate limits in a Redis that misbehaves", () => {
         const allowed = yield* TestClock.withLive(Fiber.join(inTime))
         assert(allowed._tag === "Allowed" && allowed.by === "store")
         assert.strictEqual(allowed.quotas[0]?.remaining, 9)
-      }).pipe(Effect.scoped),
-    30_000
+      }).pipe(Effect.scoped)
   )
 })

@@ -67,8 +67,7 @@ describeWithRedis("circuits in Redis", () => {
         assert.strictEqual(refused._tag, "CircuitOpen")
         yield* breaker.reset
         yield* protect(Effect.void, breaker)
-      }).pipe(Effect.scoped, alone),
-    60_000
+      }).pipe(Effect.scoped, alone)
   )
 
   it.live(
@@ -85,8 +84,7 @@ describeWithRedis("circuits in Redis", () => {
         assert.deepInclude(fresh, { state: "Closed", calls: { calls: 0, failures: 0, slow: 0 } })
         yield* protect(Effect.void, other)
         assert.isAbove((yield* other.snapshot).generation, open.generation)
-      }).pipe(Effect.scoped, alone),
-    60_000
+      }).pipe(Effect.scoped, alone)
   )
 
   it.live(
@@ -100,7 +98,7 @@ describeWithRedis("circuits in Redis", () => {
         const breaker = yield* Effect.provideService(made, CircuitStore, store)
         const isUp = Effect.map(counted("circuit_breaker_store_up", "breaker"), (one) => one["shared"])
         let calls = 0
-        const call = protect(Effect.sync(() => calls++), breaker).pipe(Effect.timeout("5 seconds"), Effect.orDie)
+        const call = protect(Effect.sync(() => calls++), breaker).pipe(Effect.timeout("60 seconds"), Effect.orDie)
         const load = yield* Effect.forkChild(Effect.repeat(call, Schedule.spaced("2 millis")))
         const until = (up: number) =>
           isUp.pipe(
@@ -124,8 +122,7 @@ describeWithRedis("circuits in Redis", () => {
           yield* goesOn
         }
         assert.isUndefined(load.pollUnsafe())
-      }).pipe(Effect.scoped, alone),
-    120_000
+      }).pipe(Effect.scoped, alone)
   )
 
   it.live(
@@ -150,8 +147,7 @@ describeWithRedis("circuits in Redis", () => {
         assert.isAbove(Number(ttl), 3_000)
         yield* breaker.at("held").reset
         assert.notInclude(yield* server.tell("TTL c{maas:circuits}shared:held"), ":-1\r")
-      }).pipe(Effect.scoped, alone),
-    60_000
+      }).pipe(Effect.scoped, alone)
   )
 })
 
@@ -174,8 +170,7 @@ describe("circuits in a Redis that answers nonsense", () => {
           const breaker = yield* Effect.provideService(SharedCircuitBreaker.make(sharedOptions), CircuitStore, store)
           assert.strictEqual(yield* protect(Effect.succeed("answer"), breaker), "answer")
           assert.strictEqual((yield* counted("circuit_breaker_store_up", "breaker"))["shared"], 0)
-        }).pipe(Effect.scoped, Effect.provideService(Metric.MetricRegistry, new Map())),
-      30_000
+        }).pipe(Effect.scoped, Effect.provideService(Metric.MetricRegistry, new Map()))
     )
   }
 })

@@ -79,8 +79,7 @@ RedisServer.describeWithRedis("circuits of several processes on one Redis", () =
         assert.deepStrictEqual(items.map(({ id, state }) => [id, state]), [["model:iris@1", "forced_open"]])
         assert.strictEqual(yield* Effect.flatMap(request(other, "POST", `${circuit}/reset`), told), "closed")
         assert.strictEqual(yield* Effect.flatMap(request(one, "GET", circuit), told), "closed")
-      }),
-    90_000
+      })
   )
 })
 
@@ -137,8 +136,7 @@ RedisServer.describeWithRedis("limits of three processes on one Redis", () => {
         const refused = together.at(-1)
         yield* Effect.sleep(`${Number(refused?.headers.get("retry-after"))} seconds`)
         assert.strictEqual((yield* read(other)).status, 200)
-      }),
-    90_000
+      })
   )
 
   it.live(
@@ -172,7 +170,6 @@ RedisServer.describeWithRedis("limits of three processes on one Redis", () => {
           Effect.timeout("60 seconds")
         )
         assert.strictEqual(back.status, 200)
-      }),
-    90_000
+      })
   )
 })

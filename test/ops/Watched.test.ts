@@ -209,5 +209,5 @@ describeWith("prometheus", "alertmanager")("the program, watched", () => {
       const down = webhook.notices.length
       yield* Program.start(directory, settings)
       yield* webhook.until("resolved", "TargetDown", down)
-    }), 180_000)
+    }))
 })

@@ -16,7 +16,6 @@ describe("the laws that other libraries are held to", () => {
         const stories = findings.flatMap((finding) => finding._tag === "Breaks" ? [finding.story] : [])
         assert.isNotEmpty(stories)
         for (const story of stories) assert.match(story, /; but /)
-      }),
-    30_000
+      })
   )
 })

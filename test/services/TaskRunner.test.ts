@@ -120,8 +120,7 @@ layer(live, { excludeTestServices: true, timeout: "2 minutes" })("TaskRunner", (
         // Delivered again, it is left alone
         yield* run(id)
         assert.strictEqual((yield* told(id)).states.length, states.length)
-      }),
-    60_000
+      })
   )
 
   it.effect("cancelling reaches the call that is under way", () =>
@@ -161,8 +160,7 @@ layer(live, { excludeTestServices: true, timeout: "2 minutes" })("TaskRunner", (
         const { progress, states } = yield* told(id)
         assert.deepStrictEqual(states, ["queued", "running", "running", "succeeded"])
         assert.include(progress?.state === "succeeded" ? progress.outputs : "", "\"data\":[2]")
-      }),
-    60_000
+      })
   )
 
   it.effect("a run that is interrupted gives its task back", () =>

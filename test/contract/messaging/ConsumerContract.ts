@@ -94,7 +94,7 @@ export const consumerContract = <E>(name: string, adapter: Layer.Layer<EventLog,
   shareLayer(
     // The failures are the point of these tests; their log lines are not.
     Layer.merge(adapter, Layer.succeed(References.MinimumLogLevel, "None")),
-    { excludeTestServices: true, timeout: "60 seconds" }
+    { excludeTestServices: true, timeout: "2 minutes" }
   )(name, (it) => {
     it.effect("law 55, law 56: a failing message waits apart, its key behind it, and ends as one dead letter", () =>
       Effect.gen(function*() {

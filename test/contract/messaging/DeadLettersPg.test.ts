@@ -113,8 +113,7 @@ layer(adapters, { excludeTestServices: true, timeout: "2 minutes" })("DeadLetter
         assert.deepStrictEqual([settled.state, settled.replays], ["replayed", 2])
         const again = yield* Effect.flip(book.replay(id, "ann"))
         assert.strictEqual(again._tag, "DeadLetterSettled")
-      }),
-    60_000
+      })
   )
 
   it.effect(
@@ -150,7 +149,6 @@ layer(adapters, { excludeTestServices: true, timeout: "2 minutes" })("DeadLetter
         assert.strictEqual(yield* waiting, 0)
         assert.strictEqual((yield* book.find(discarded.id)).letter.state, "discarded")
         assert.strictEqual((yield* Effect.flip(book.discard("nonsense", "ann", "none")))._tag, "DeadLetterUnknown")
-      }),
-    60_000
+      })
   )
 })

@@ -103,7 +103,7 @@ const assertOrderPerKey = (deliveries: ReadonlyArray<Delivery>) => {
 }
 
 export const eventLogContract = <E>(name: string, adapter: Layer.Layer<EventLog | Leases, E>) =>
-  shareLayer(adapter, { excludeTestServices: true, timeout: "60 seconds" })(name, (it) => {
+  shareLayer(adapter, { excludeTestServices: true, timeout: "2 minutes" })(name, (it) => {
     it.effect("gives back what was published, byte by byte, in the key's partition", () =>
       Effect.gen(function*() {
         const log = yield* EventLog

@@ -80,8 +80,7 @@ layer(PgMessaging.layer({ eventLog: { lease: "3 seconds" } }).pipe(Layer.provide
           }
         )
         assert.deepStrictEqual(order, Array.range(0, 149))
-      }),
-    30_000
+      })
   )
 })
 

@@ -286,7 +286,7 @@ layer(fresh(), { excludeTestServices: true, timeout: "2 minutes" })("OutboxPg", 
         store.backlog,
         ({ oldestAge }) => Duration.toMillis(oldestAge) >= 50
       )
-      assert.isBelow(Duration.toMillis(oldestAge), 10_000)
+      assert.isBelow(Duration.toMillis(oldestAge), 60_000)
       assert.strictEqual((yield* store.backlog).count, 2)
       const { log, published } = yield* foreignLog
       yield* relayTo(log)
@@ -357,7 +357,6 @@ layer(Layer.fresh(fresh()), { excludeTestServices: true, timeout: "2 minutes" })
         const before = yield* transactions
         yield* Effect.sleep("3 seconds")
         assert.isBelow((yield* transactions) - before, 40)
-      }),
-    10_000
+      })
   )
 })

@@ -72,7 +72,7 @@ const large = "ü".repeat(1_200_000)
 export const payloadContract = <E>(name: string, adapter: Layer.Layer<EventLog, E>) =>
   shareLayer(
     Layer.mergeAll(Layer.provideMerge(messaging, adapter), Layer.succeed(References.MinimumLogLevel, "None")),
-    { excludeTestServices: true, timeout: "60 seconds" }
+    { excludeTestServices: true, timeout: "2 minutes" }
   )(name, (it) => {
     it.effect("a payload that no record could take arrives whole; a small one goes along as ever", () =>
       Effect.gen(function*() {

@@ -26,7 +26,7 @@ const documented = Effect.map(
   (page) => /```sql\n([^`]*event_log_partitions[^`]*)```/.exec(page)?.[1] ?? assert.fail("the page has no statement")
 )
 
-layer(PgMessaging.layer(), { excludeTestServices: true, timeout: "90 seconds" })("a .dlq with one partition", (it) => {
+layer(PgMessaging.layer(), { excludeTestServices: true, timeout: "2 minutes" })("a .dlq with one partition", (it) => {
   it.effect("stops the consumer, which says what to do; done so, the next start handles what has waited", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient

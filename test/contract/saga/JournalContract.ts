@@ -99,7 +99,7 @@ export const journalContract = <E>(
     readonly isVirtual: boolean
   }
 ) =>
-  shareLayer(adapter, { excludeTestServices: !options.isVirtual, timeout: "60 seconds" })(name, (it) => {
+  shareLayer(adapter, { excludeTestServices: !options.isVirtual, timeout: "2 minutes" })(name, (it) => {
     it.effect("a new saga is found as it was written", () =>
       Effect.gen(function*() {
         const journal = yield* Journal

@@ -24,8 +24,7 @@ describe("the settings of a role", () => {
         for (const name of [...names, "MAAS_UPSTREAM_CIRCUIT", "MAAS_UPSTREAM_CONCURRENCY"]) {
           assert.include(output(), name)
         }
-      }),
-    90_000
+      })
   )
 
   it.live("wrong ones are told, and a short secret is not shown", () =>

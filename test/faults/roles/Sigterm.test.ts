@@ -38,8 +38,7 @@ layer(Roles.layer(settings), { excludeTestServices: true, timeout: "180 seconds"
           assert.include([200, 503], status, text)
           if (status === 503) assert.isNotNull(headers.get("retry-after"))
         }
-      }),
-    180_000
+      })
   )
 
   it.effect("a registry: every model that was answered with 201 is there", () =>
@@ -68,7 +67,7 @@ layer(Roles.layer(settings), { excludeTestServices: true, timeout: "180 seconds"
         (name) => Effect.map(call("GET", `${models}/${name}`), ({ status }) => status !== 200)
       )
       assert.deepStrictEqual(missing, [])
-    }), 180_000)
+    }))
 
   it.effect("a processor: versions on their way are brought on by the next one", () =>
     Effect.gen(function*() {
@@ -88,7 +87,7 @@ layer(Roles.layer(settings), { excludeTestServices: true, timeout: "180 seconds"
         assert.include(text, "\"status\":\"ready\"")
         assert.strictEqual((yield* Schema.decodeUnknownEffect(Version)(json)).status, "ready", text)
       }
-    }), 180_000)
+    }))
 
   it.effect("a gateway: what it holds for a caller is answered before it ends", () =>
     Effect.gen(function*() {

@@ -92,8 +92,7 @@ layer(Roles.layer(settings), { excludeTestServices: true, timeout: "180 seconds"
         for (const answer of yield* Ref.get(answers)) {
           if (answer.status !== 200) assertRefused(answer)
         }
-      }),
-    120_000
+      })
   )
 
   it.effect(
@@ -126,7 +125,6 @@ layer(Roles.layer(settings), { excludeTestServices: true, timeout: "180 seconds"
         yield* until(call("GET", `${models}/iris`), isFresh)
         const created = yield* call("POST", models, { json: { name: "again" } })
         assert.strictEqual(created.status, 201, created.text)
-      }),
-    120_000
+      })
   )
 })

@@ -71,7 +71,7 @@ export const circuitStoreLaws = (
 ) => {
   const cases = { arbitrary: { runs } }
   describe(name, () => {
-    withLayer(store, { excludeTestServices: true, timeout: "1 minute" })((it) => {
+    withLayer(store, { excludeTestServices: true, timeout: "2 minutes" })((it) => {
       const law = (name: string, holds: (played: Played) => Effect.Effect<void> | void) =>
         it.effect.prop(
           name,

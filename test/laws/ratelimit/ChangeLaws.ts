@@ -36,7 +36,7 @@ const eachRun = (admitted: ReadonlyArray<Decided>, check: (cost: number, first: 
 }
 
 export const changeLaws = <E>(name: string, player: Layer.Layer<Player, E>) =>
-  layer(player, { excludeTestServices: true, timeout: "30 seconds" })(name, (it) => {
+  layer(player, { excludeTestServices: true, timeout: "2 minutes" })(name, (it) => {
     it.effect.prop(
       "law 11: clocks that differ by up to a window admit no more than the clock that is ahead of what was admitted",
       [policies(algorithms), calls, list(between(0, 100), 5)],

@@ -20,7 +20,7 @@ const intervals = (admitted: ReadonlyArray<Entry>) =>
   )
 
 export const decisionLaws = <E>(name: string, player: Layer.Layer<Player, E>) =>
-  layer(player, { excludeTestServices: true, timeout: "30 seconds" })(name, (it) => {
+  layer(player, { excludeTestServices: true, timeout: "2 minutes" })(name, (it) => {
     it.effect.prop("law 1: buckets admit at most burst + rate · time in every interval", [policies(buckets), calls], (
       [policy, history]
     ) =>

@@ -195,7 +195,7 @@ const compare = Effect.fnUntraced(function*(
 
 /** Laws that speak of a store as a whole. */
 export const storeLaws = <E>(name: string, stores: Layer.Layer<TimedStores, E>) =>
-  layer(stores, { excludeTestServices: true, timeout: "30 seconds" })(name, (it) => {
+  layer(stores, { excludeTestServices: true, timeout: "2 minutes" })(name, (it) => {
     it.effect.prop("law 9, law 12: it answers as the pure core does that forgets nothing, whatever it is asked", [
       variants(algorithms),
       acts(forward, 60)
@@ -222,7 +222,7 @@ export const storeLaws = <E>(name: string, stores: Layer.Layer<TimedStores, E>) 
  * set back, or a longer window that came later, makes the core count again.
  */
 export const keepingStoreLaws = <E>(name: string, stores: Layer.Layer<TimedStores, E>) =>
-  layer(stores, { excludeTestServices: true, timeout: "30 seconds" })(name, (it) => {
+  layer(stores, { excludeTestServices: true, timeout: "2 minutes" })(name, (it) => {
     it.effect.prop("law 12, law 14: it answers as the pure core does while policies change under their names", [
       variants(algorithms),
       acts([...forward, ...backward], 60)

@@ -35,20 +35,17 @@ layer(PgSagas.layer({ lease: "1 minute" }).pipe(Layer.provideMerge(quiet)), {
 })("sagas of any shape, on PostgreSQL", (it) => {
   it.effect(
     "laws 47 to 50: a process dies at each write, and another goes on",
-    () => Effect.flatMap(simulate, (simulate) => SagaLaws.eachWrite(simulate, SagaLaws.seeds(2, 1))),
-    120_000
+    () => Effect.flatMap(simulate, (simulate) => SagaLaws.eachWrite(simulate, SagaLaws.seeds(2, 1)))
   )
 
   it.effect(
     "laws 47 to 50: those who go on die as well",
-    () => Effect.flatMap(simulate, (simulate) => SagaLaws.again(simulate, SagaLaws.seeds(1_000, 12))),
-    120_000
+    () => Effect.flatMap(simulate, (simulate) => SagaLaws.again(simulate, SagaLaws.seeds(1_000, 12)))
   )
 
   it.effect(
     "laws 47 to 50: cancelled in the middle",
-    () => Effect.flatMap(simulate, (simulate) => SagaLaws.cancelled(simulate, SagaLaws.seeds(2_000, 12))),
-    120_000
+    () => Effect.flatMap(simulate, (simulate) => SagaLaws.cancelled(simulate, SagaLaws.seeds(2_000, 12)))
   )
 
   it.effect("law 51: restarted anywhere, a saga has the history that it has in memory", () =>

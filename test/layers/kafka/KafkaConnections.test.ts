@@ -47,8 +47,7 @@ const withLog = (options: Partial<EventLogKafka.EventLogKafkaOptions>) =>
 describeWithKafka("EventLogKafka", () => {
   it.live(
     "reads back what it has compressed",
-    () => Effect.provide(Effect.scoped(thereAndBack(3_000)), withLog({ compression: "gzip" })),
-    30_000
+    () => Effect.provide(Effect.scoped(thereAndBack(3_000)), withLog({ compression: "gzip" }))
   )
 
   it.live("does nothing every millisecond when there is nothing to do", () =>
@@ -110,8 +109,7 @@ listener.name.secure.ssl.keystore.password=changeit`
           const error = yield* Effect.provide(look, EventLogKafka.layer(wrong))
           assert.strictEqual(error._tag, "EventLogUnavailable")
         }
-      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")),
-    60_000
+      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
   )
 })
 
@@ -143,7 +141,6 @@ describeWithKafkaNode()("EventLogKafka, a broker that does not answer", () => {
             connectTimeout: Duration.seconds(1)
           })
         )
-      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")),
-    60_000
+      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
   )
 })

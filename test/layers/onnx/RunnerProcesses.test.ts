@@ -49,7 +49,8 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
       const runners = runnersOf(process.pid).filter((pid) => !before.includes(pid))
       assert.isAtLeast(runners.length, 3)
       const [took] = yield* Effect.timed(Scope.close(scope, Exit.void))
-      assert.isBelow(Duration.toMillis(took), 2_000)
+      // Much sooner than the call that hangs would end by itself.
+      assert.isBelow(Duration.toMillis(took), 8_000)
       assert.deepStrictEqual(runnersOf(process.pid).filter((pid) => !before.includes(pid)), [])
       yield* Fiber.await(call)
     }))
@@ -95,8 +96,7 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
         yield* runtime.unload(first.modelId, first.version)
         yield* runtime.unload(first.modelId, first.version)
         assert.strictEqual(figures.models, 1)
-      }).pipe(Effect.provide(layerWith({ maxLoaded: 2 }))),
-    30_000
+      }).pipe(Effect.provide(layerWith({ maxLoaded: 2 })))
   )
 
   it.live("interrupted validations give their runner back", () =>
@@ -153,7 +153,7 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
         const death = yield* Effect.flip(
           runner.ask(
             { type: "validate", path: fixture("hostile/grows-slowly.onnx"), threads: 1, maxInputBytes: MiB },
-            20_000
+            120_000
           )
         )
         assert.strictEqual(death.kind, "memory")
@@ -161,7 +161,6 @@ describe.skipIf(process.platform !== "linux")("Runner processes", () => {
         assert.strictEqual(figures.kills.memory, 1)
         yield* runner.ended
         assert.strictEqual(figures.processes, 0)
-      }).pipe(Effect.scoped),
-    30_000
+      }).pipe(Effect.scoped)
   )
 })

@@ -22,9 +22,9 @@ const isRunner = (pid: number): boolean => {
 
 export const isAlive = (pid: number): boolean => NodeFs.existsSync(`/proc/${pid}`)
 
-/** Waits until the condition holds, for at most five seconds. */
+/** Waits until the condition holds, for at most a minute. */
 export const eventually = (condition: () => boolean) =>
   Effect.sync(condition).pipe(
     Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced(10) }),
-    Effect.timeout("5 seconds")
+    Effect.timeout("60 seconds")
   )

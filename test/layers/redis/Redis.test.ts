@@ -57,8 +57,7 @@ describeWithRedis("a connection to Redis", () => {
         yield* server.cont
         yield* untilConnected(redis)
         assert.strictEqual(yield* redis.send(["GET", "k"]), "v")
-      }).pipe(Effect.scoped),
-    30_000
+      }).pipe(Effect.scoped)
   )
 
   it.live("a script that the server forgot is sent again", () =>

@@ -158,8 +158,7 @@ describe("ArtifactStoreFolder", () => {
         yield* fs.utimes(`${directory}/${left[0]}`, hourBefore, hourBefore)
         yield* onStore(directory, ArtifactStore)
         assert.deepStrictEqual(yield* filesIn(directory), [])
-      }).pipe(Effect.scoped, Effect.provide(services)),
-    30_000
+      }).pipe(Effect.scoped, Effect.provide(services))
   )
 
   it.live("begins the age of bytes anew when they are uploaded again", () =>
