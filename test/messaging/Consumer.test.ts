@@ -1,172 +1,29 @@
-import { assert, describe, it, vi } from "@effect/vitest"
-import { Clock, Deferred, Effect, Fiber, Option, Queue, References, Schema } from "effect"
-import type { Duration, Tracer } from "effect"
-import { TestClock } from "effect/testing"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Option, Schema } from "effect"
+import type { Tracer } from "effect"
 import * as Consumer from "../../src/messaging/Consumer.ts"
 import { EventLog, EventLogUnavailable } from "../../src/messaging/EventLog.ts"
-import type { LogRecord, NewRecord, ReadablePartition } from "../../src/messaging/EventLog.ts"
 import * as EventLogMemory from "../../src/messaging/EventLogMemory.ts"
-import { decodeJson, HandlingFailed, MessageRefused } from "../../src/messaging/Handling.ts"
-import { partitionOf } from "../../src/messaging/Partitioner.ts"
+import { MessageRefused } from "../../src/messaging/Handling.ts"
 import { recordSize } from "../../src/messaging/RecordSize.ts"
+import {
+  contents,
+  elapse,
+  flush,
+  group,
+  lagOf,
+  make,
+  provide,
+  recordOf,
+  recordsOf,
+  refused,
+  Script,
+  scripted,
+  topic
+} from "./ConsumerFixtures.ts"
+import type { Attempt, Message } from "./ConsumerFixtures.ts"
 
-// Many runs of a property, on a machine that has other things to do.
-vi.setConfig({ testTimeout: 240_000 })
-
-const topic = "orders"
-const group = "billing"
-
-/** What a handler makes of one message: so many failures first, then success, or a refusal. */
-const Script = Schema.Struct({
-  key: Schema.Literals(["a", "b", "c"]),
-  failures: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 4 })),
-  end: Schema.Literals(["succeeds", "is refused", "dies"])
-})
-type Script = typeof Script.Type
-
-/** A consumer that is stopped and started: how long each of its lives is in milliseconds, and how it ends. */
-const Life = Schema.Struct({
-  scripts: Schema.Array(Schema.Struct({
-    ...Script.fields,
-    takes: Schema.Literals(["700 millis", "8 seconds"])
-  })).check(Schema.isMaxLength(12)),
-  lifetimes: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 20_000 }))).check(
-    Schema.isMaxLength(6)
-  ),
-  drainTimeout: Schema.Literals(["0 millis", "9 seconds"])
-})
-
-const Message = Schema.Struct({ n: Schema.Int, script: Script })
-type Message = typeof Message.Type
-
-const encode = Schema.encodeSync(Schema.fromJsonString(Message))
-const decode = decodeJson(Message)
-
-const recordOf = (message: Message): NewRecord => ({
-  topic,
-  key: message.script.key,
-  value: new TextEncoder().encode(encode(message)),
-  headers: { "event-id": `event-${message.n}` }
-})
-
-const recordsOf = (scripts: ReadonlyArray<Script>) => scripts.map((script, n) => recordOf({ n, script }))
-
-interface Attempt {
-  readonly n: number
-  readonly key: string
-  readonly at: number
-}
-
-const failed = new HandlingFailed({ code: "busy", message: "try later" })
-const refused = new MessageRefused({ code: "nonsense", message: "never" })
-
-/** A handler that follows the scripts and notes when it was called. */
-const scripted = () => {
-  const attempts: Array<Attempt> = []
-  const handle = ({ n, script }: Message) =>
-    Effect.gen(function*() {
-      attempts.push({ n, key: script.key, at: yield* Clock.currentTimeMillis })
-      const count = attempts.filter((attempt) => attempt.n === n).length
-      if (count <= script.failures) return yield* failed
-      if (script.end === "is refused") return yield* refused
-      if (script.end === "dies") return yield* Effect.die(new Error("a bug"))
-    })
-  return { attempts, handle }
-}
-
-const make = Effect.fnUntraced(function*(partitions = 2) {
-  const { endLeases, log } = EventLogMemory.make()
-  yield* log.ensureTopics([{ name: topic, partitions }])
-  const options = {
-    group,
-    topics: [topic],
-    from: "earliest" as const,
-    decode,
-    retryDelays: ["1 second", "5 seconds"] as const
-  }
-  return { endLeases, log, options }
-})
-
-/** Everything in a topic, by a group of its own. */
-const contents = (log: EventLog["Service"], of: string) =>
-  Effect.scoped(Effect.gen(function*() {
-    const ranges = yield* log.ranges(of)
-    const total = ranges.reduce((sum, { end, start }) => sum + end - start, 0)
-    const seen = yield* Queue.unbounded<LogRecord>()
-    yield* Effect.forkScoped(log.subscribe({ group: "reader", topics: [of], from: "earliest" }, ({ take }) =>
-      Effect.forever(Effect.flatMap(take, (batch) =>
-        Queue.offerAll(seen, batch)))))
-    return total === 0 ? [] : yield* Queue.takeN(seen, total)
-  }))
-
-const lagOf = (log: EventLog["Service"]) =>
-  Effect.map(log.lag(group), (lags) => lags.reduce((sum, { lag }) => sum + lag, 0))
-
-/** Watches over a log: what is committed must have been settled, or be in another place as well. */
-const makeWitness = (log: EventLog["Service"]) => {
-  const settled: Array<{ readonly key: string; readonly partition: number; readonly offset: number }> = []
-  const names = new Set<string>()
-  const hops = new Map<string, number>()
-  const violations: Array<string> = []
-  const settle = ({ key, offset, partition }: Pick<LogRecord, "key" | "offset" | "partition">) => {
-    const name = `${partition}/${offset}`
-    if (!names.has(name)) settled.push({ key, partition, offset })
-    names.add(name)
-  }
-  const check = Effect.fnUntraced(function*(of: string, partition: number, end: number) {
-    const { records } = yield* log.read({ topic: of, partition, offset: 0, maxRecords: end })
-    for (const { headers, offset } of records) {
-      const name = `${partition}/${headers["retry-offset"] ?? offset}`
-      const copy = Number(headers["retry-hops"] ?? 0)
-      if (!names.has(name) && (hops.get(name) ?? 0) <= copy) violations.push(`${of}: committed ${end} before ${name}`)
-    }
-  }, Effect.orDie)
-  const watch = <P extends ReadablePartition>(partition: P): P => ({
-    ...partition,
-    commit: (offset) => Effect.andThen(check(partition.topic, partition.partition, offset), partition.commit(offset))
-  })
-  const published = ({ headers, key }: NewRecord) => {
-    const dead = headers["dlq-offset"]
-    if (dead !== undefined) settle({ key, partition: Number(headers["dlq-partition"]), offset: Number(dead) })
-    const moved = headers["retry-offset"]
-    if (moved === undefined) return
-    // Keys are in the same partition everywhere.
-    hops.set(`${partitionOf(key, 2)}/${moved}`, Number(headers["retry-hops"]))
-  }
-  return {
-    settle,
-    settled,
-    violations,
-    log: EventLog.of({
-      ...log,
-      subscribe: (subscription, onAssigned) =>
-        log.subscribe(subscription, (partition) =>
-          onAssigned({
-            ...watch(partition),
-            companions: (topics) => Effect.map(partition.companions(topics), (all) => all.map(watch))
-          })),
-      publish: (records) => Effect.tap(log.publish(records), () => Effect.sync(() => records.forEach(published)))
-    })
-  }
-}
-
-/** The failures are the point of these tests; their log lines are not. */
-const provide = (log: EventLog["Service"]) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  effect.pipe(Effect.provideService(EventLog, log), Effect.provideService(References.MinimumLogLevel, "None"))
-
-/** Lets everything run that can run without time going on. */
-const flush = Effect.repeat(Effect.yieldNow, { times: 200 })
-
-const elapse = (duration: Duration.Input) => Effect.andThen(flush, TestClock.adjust(duration))
-
-/** Lets time go on until there is nothing left to do. */
-const elapseUntilDone = (log: EventLog["Service"]) =>
-  Effect.repeat(Effect.andThen(elapse("500 millis"), Effect.andThen(flush, lagOf(log))), {
-    until: (lag) => lag === 0,
-    times: 1_000
-  })
-
-/** Virtual seconds that are more than enough for any script to end. */
+/** Virtual time that are more than enough for any script to end. */
 const longEnough = "10 minutes"
 
 describe("Consumer", () => {
@@ -209,76 +66,6 @@ describe("Consumer", () => {
         assert.strictEqual(yield* lagOf(log), 0)
       })
   )
-
-  const holdsThroughLife = Effect.fnUntraced(function*({ drainTimeout, lifetimes, scripts }: typeof Life.Type) {
-    const { log, options } = yield* make()
-    yield* log.publish(recordsOf(scripts))
-    const witness = makeWitness(log)
-    const attempts = new Map<number, number>()
-    const handle = ({ n, script }: Message, record: LogRecord) =>
-      Effect.gen(function*() {
-        const count = (attempts.get(n) ?? 0) + 1
-        attempts.set(n, count)
-        yield* Effect.sleep(scripts[n]?.takes ?? 0)
-        if (count <= script.failures) return yield* failed
-        if (script.end === "is refused") return yield* refused
-        witness.settle(record)
-      })
-    const consumer = Consumer.run({ ...options, handle, drainTimeout }).pipe(provide(witness.log))
-    for (const lifetime of lifetimes) {
-      const fiber = yield* Effect.forkChild(consumer)
-      yield* elapse(lifetime)
-      const leaving = yield* Effect.forkChild(Fiber.interrupt(fiber))
-      yield* elapse("10 seconds")
-      yield* Fiber.join(leaving)
-    }
-    yield* Effect.forkScoped(consumer)
-    yield* elapseUntilDone(log)
-    assert.deepStrictEqual(witness.violations, [])
-    assert.strictEqual(witness.settled.length, scripts.length)
-    for (const offsets of Map.groupBy(witness.settled, ({ key }) => key).values()) {
-      const order = offsets.map(({ offset }) => offset)
-      assert.deepStrictEqual(order, order.toSorted((a, b) => a - b))
-    }
-    assert.strictEqual(yield* lagOf(log), 0)
-    const letters = yield* contents(log, `${topic}.dlq`)
-    if (drainTimeout !== "0 millis") {
-      assert.strictEqual(new Set(letters.map(({ headers }) => headers["event-id"])).size, letters.length)
-    }
-  })
-
-  it.effect.prop(
-    "law 55, law 56, law 57: stopped and started at any time, it commits only what is done, and keys stay in order",
-    [Life],
-    ([life]) => holdsThroughLife(life),
-    { arbitrary: { runs: 300 } }
-  )
-
-  it.effect("law 55: nothing waits behind a message that is a dead letter already", () =>
-    holdsThroughLife({
-      // Stopped when the first of each key are dead letters and their last places are not committed.
-      scripts: [
-        { key: "a", failures: 3, end: "succeeds", takes: "700 millis" },
-        { key: "c", failures: 4, end: "succeeds", takes: "700 millis" },
-        { key: "a", failures: 2, end: "is refused", takes: "700 millis" },
-        { key: "c", failures: 0, end: "is refused", takes: "700 millis" }
-      ],
-      lifetimes: [8_200],
-      drainTimeout: "0 millis"
-    }))
-
-  it.effect("law 56: a dead letter is remembered while an earlier copy of its message can come again", () =>
-    holdsThroughLife({
-      // A message of another key keeps the first retry topic from being committed.
-      scripts: [
-        { key: "a", failures: 1, end: "succeeds", takes: "700 millis" },
-        { key: "a", failures: 0, end: "is refused", takes: "8 seconds" },
-        { key: "c", failures: 2, end: "is refused", takes: "700 millis" },
-        { key: "a", failures: 0, end: "is refused", takes: "700 millis" }
-      ],
-      lifetimes: [7_400],
-      drainTimeout: "9 seconds"
-    }))
 
   it.effect("law 56: poison goes to the dead letters at once, byte by byte, and the key goes on", () =>
     Effect.gen(function*() {

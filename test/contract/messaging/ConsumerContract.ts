@@ -6,7 +6,7 @@ import { EventLog } from "../../../src/messaging/EventLog.ts"
 import type { LogRecord, NewRecord } from "../../../src/messaging/EventLog.ts"
 import { HandlingFailed, MessageRefused, MessageSkipped } from "../../../src/messaging/Handling.ts"
 import { partitionOf } from "../../../src/messaging/Partitioner.ts"
-import { eventually } from "./EventLogContract.ts"
+import { eventually } from "./EventLogFixtures.ts"
 
 const partitions = 2
 /** Keys of one partition. */

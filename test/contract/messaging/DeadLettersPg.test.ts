@@ -10,7 +10,7 @@ import { EventLog } from "../../../src/messaging/EventLog.ts"
 import { HandlingFailed } from "../../../src/messaging/Handling.ts"
 import { Outbox } from "../../../src/messaging/Outbox.ts"
 import * as OutboxRelay from "../../../src/messaging/OutboxRelay.ts"
-import { eventually } from "./EventLogContract.ts"
+import { eventually } from "./EventLogFixtures.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
 const adapters = DeadLettersPg.layer().pipe(

@@ -3,7 +3,8 @@ import * as EventLogKafka from "../../../src/layers/kafka/EventLogKafka.ts"
 import * as KafkaClient from "../../../src/layers/kafka/KafkaClient.ts"
 import { brokers, describeWithKafka, describeWithKafkaNode } from "../../support/Kafka.ts"
 import { consumerContract } from "./ConsumerContract.ts"
-import { eventLogContract, Leases } from "./EventLogContract.ts"
+import { eventLogContract } from "./EventLogContract.ts"
+import { Leases } from "./EventLogFixtures.ts"
 import { payloadContract } from "./PayloadContract.ts"
 
 /** Puts all members out of their group, as the coordinator does with those that it has not heard of for too long. */

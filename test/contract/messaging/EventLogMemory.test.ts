@@ -2,7 +2,8 @@ import { Context, Effect, Layer } from "effect"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
 import * as EventLogMemory from "../../../src/messaging/EventLogMemory.ts"
 import { consumerContract } from "./ConsumerContract.ts"
-import { eventLogContract, Leases } from "./EventLogContract.ts"
+import { eventLogContract } from "./EventLogContract.ts"
+import { Leases } from "./EventLogFixtures.ts"
 import { payloadContract } from "./PayloadContract.ts"
 
 const adapter = Layer.effectContext(Effect.sync(() => {

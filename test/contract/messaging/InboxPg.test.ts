@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Array, Deferred, Effect, Exit, Fiber, Option, Random, Schema } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { Inbox } from "../../../src/messaging/Inbox.ts"
-import { eventually } from "./EventLogContract.ts"
+import { eventually } from "./EventLogFixtures.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
 /** What an event causes: a row, so that it is part of the transaction. */

@@ -8,7 +8,7 @@ import { Outbox } from "../../../src/messaging/Outbox.ts"
 import type { OutboxMessage } from "../../../src/messaging/Outbox.ts"
 import * as OutboxRelay from "../../../src/messaging/OutboxRelay.ts"
 import { OutboxStore } from "../../../src/messaging/OutboxStore.ts"
-import { eventually } from "./EventLogContract.ts"
+import { eventually } from "./EventLogFixtures.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
 const idOf = (n: number) => `00000000-0000-7000-8000-${n.toString(16).padStart(12, "0")}`

@@ -9,7 +9,7 @@ import * as LargePayloads from "../../../src/messaging/LargePayloads.ts"
 import { Outbox, toRecord } from "../../../src/messaging/Outbox.ts"
 import { PayloadStore, PayloadStoreUnavailable } from "../../../src/messaging/PayloadStore.ts"
 import * as PayloadStoreMemory from "../../../src/messaging/PayloadStoreMemory.ts"
-import { eventually } from "./EventLogContract.ts"
+import { eventually } from "./EventLogFixtures.ts"
 
 /** An outbox whose messages are published at once. */
 const outbox = Layer.effect(

@@ -14,7 +14,7 @@ import * as OutboxRelay from "../../../src/messaging/OutboxRelay.ts"
 import { OutboxStore } from "../../../src/messaging/OutboxStore.ts"
 import { sweep } from "../../../src/messaging/PayloadSweep.ts"
 import { services, temporaryFolder } from "../../layers/storage/support.ts"
-import { eventually } from "./EventLogContract.ts"
+import { eventually } from "./EventLogFixtures.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
 class Folder extends Context.Service<Folder, string>()("maas/test/contract/messaging/PayloadSweepPg.test/Folder") {}

@@ -7,7 +7,7 @@ import { groupSubject } from "../../../src/layers/postgres/messaging/PgGroup.ts"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
 import * as Postgres from "../../support/Postgres.ts"
 import { openProxy } from "../../support/TcpProxy.ts"
-import { eventually } from "./EventLogContract.ts"
+import { eventually } from "./EventLogFixtures.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
 type Lease = "3 seconds" | "1 hour"
