@@ -2,8 +2,8 @@
  * Runs one saga for one owner, from wherever the journal says that it is to its end, or to where it has to be parked.
  * The same interpreter serves every journal.
  */
-import { Cause, Clock, Effect, Exit, Schema } from "effect"
-import type { Scope } from "effect"
+import { Cause, Effect, Exit, Schema } from "effect"
+import type { Clock, Scope } from "effect"
 import type { History } from "./History.ts"
 import * as Branches from "./interpreter/Branches.ts"
 import { describeCause } from "./interpreter/Execution.ts"
@@ -44,6 +44,7 @@ export interface RunOptions<A, E, R> {
   /** When it has to be done, in milliseconds since 1970. */
   readonly deadline: number | undefined
   readonly create?: Recorder.RecorderOptions["create"]
+  readonly clock: Clock.Clock
   readonly journal: Journal["Service"]
   /** Owns actions that do not let themselves be interrupted; closed after the run has ended. */
   readonly scope: Scope.Scope
@@ -56,9 +57,9 @@ export interface Run<A, E, R> {
   readonly stop: (reason: StopReason) => void
 }
 
-const prepare = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, E, R>, isReplayOnly: boolean) {
+const prepare = <A, E, R>(options: RunOptions<A, E, R>, isReplayOnly: boolean) => {
   const { epoch, history, journal, maxOutputBytes, saga, sagaId, scope } = options
-  const recorder = yield* Recorder.make(options)
+  const recorder = Recorder.make(options)
   const root = Line.make({ halt: new Halt(), isParallel: false, isRecoverable: false, position: -1 })
   const stopped: { reason: StopReason | undefined } = { reason: undefined }
   const execution: Execution = {
@@ -81,11 +82,11 @@ const prepare = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, E, R
   }
   const body = Effect.suspend(() => options.routine(Branches.on(execution, root, "")))
   return { execution, recorder, root, stopped, body }
-})
+}
 
-export const make = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, E, R>) {
-  const { deadline, epoch, history, isRecovery, sagaId } = options
-  const { body, execution, recorder, root, stopped } = yield* prepare(options, false)
+export const make = <A, E, R>(options: RunOptions<A, E, R>): Run<A, E, R> => {
+  const { clock, deadline, epoch, history, isRecovery, sagaId } = options
+  const { body, execution, recorder, root, stopped } = prepare(options, false)
 
   const stop = (reason: StopReason) => {
     if (execution.isCommitted || history.turnedBack !== undefined || stopped.reason !== undefined) return
@@ -106,15 +107,18 @@ export const make = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, 
       return yield* close<Outcome<A, E>>({ _tag: "Parked", parking })
     })
 
-  const completed = (value: A) =>
-    Effect.gen(function*() {
-      // Records that are left over show that the steps have changed.
-      yield* execution.replay.caughtUp
+  const completed = (value: A) => {
+    const end = Effect.suspend(() => {
       recorder.note({ _tag: "Completed" })
       recorder.become({ state: "completed" })
-      yield* Effect.logInfo("Saga completed")
-      return yield* close<Outcome<A, E>>({ _tag: "Ended", exit: Exit.succeed(value) })
+      return Effect.andThen(
+        Effect.logInfo("Saga completed"),
+        close<Outcome<A, E>>({ _tag: "Ended", exit: Exit.succeed(value) })
+      )
     })
+    // Records that are left over show that the steps have changed.
+    return execution.replay.isOver ? end : Effect.andThen(execution.replay.caughtUp, end)
+  }
 
   /** What the caller is told. */
   const verdict = (
@@ -152,17 +156,19 @@ export const make = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, 
       ? parked({ reason: "step-failed", step: root.failure?.step ?? null, error: describeCause(cause) })
       : turnedBack(cause)
 
-  const run = Effect.gen(function*() {
+  const run = Effect.suspend(() => {
     if (isRecovery) recorder.note({ _tag: "Recovered", epoch })
     if (history.turnedBack !== undefined) root.halt.trigger()
-    const exit = yield* Effect.exit(body)
-    if (Exit.isSuccess(exit)) {
-      return yield* history.turnedBack === undefined
-        ? completed(exit.value)
-        : turnedBack(Cause.die(new Signal.Halted({ step: "" })))
-    }
-    const signal = Signal.find(exit.cause)
-    return yield* signal === undefined || signal._tag === "Halted" ? failed(exit.cause) : Effect.die(signal)
+    return Effect.matchCauseEffect(body, {
+      onSuccess: (value) =>
+        history.turnedBack === undefined
+          ? completed(value)
+          : turnedBack(Cause.die(new Signal.Halted({ step: "" }))),
+      onFailure: (cause) => {
+        const signal = Signal.find(cause)
+        return signal === undefined || signal._tag === "Halted" ? failed(cause) : Effect.die(signal)
+      }
+    })
   })
 
   /** The signals of the way back, and of the last write, come here as well. */
@@ -178,16 +184,18 @@ export const make = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, 
     }
   }
 
-  const untilDeadline = deadline === undefined
-    ? Effect.never
-    : Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, deadline - now)))
+  const untilDeadline = (end: number) =>
+    Effect.suspend(() => Effect.sleep(Math.max(0, end - clock.currentTimeMillisUnsafe())))
   const limited = deadline === undefined
     ? run
     : Effect.scoped(
-      Effect.andThen(Effect.forkScoped(Effect.andThen(untilDeadline, Effect.sync(() => stop("deadline")))), run)
+      Effect.andThen(
+        Effect.forkScoped(Effect.andThen(untilDeadline(deadline), Effect.sync(() => stop("deadline")))),
+        run
+      )
     )
-  return { stop, outcome: Effect.catchCause(limited, settled) } satisfies Run<A, E, R>
-})
+  return { stop, outcome: Effect.catchCause(limited, settled) }
+}
 
 /** An ended saga of which the journal does not say how. */
 class UnreadableOutcome extends Schema.TaggedError<UnreadableOutcome>()("UnreadableOutcome", {
@@ -201,7 +209,7 @@ class UnreadableOutcome extends Schema.TaggedError<UnreadableOutcome>()("Unreada
 /** How a saga ended, with the types that it had: it is run again on what is recorded, and does nothing new. */
 export const replayed = Effect.fnUntraced(function*<A, E, R>(options: RunOptions<A, E, R>) {
   const { history: { turnedBack }, sagaId } = options
-  const { body, root } = yield* prepare(options, true)
+  const { body, root } = prepare(options, true)
   if (turnedBack?.reason === "cancelled") return yield* new SagaCancelled({ sagaId })
   if (turnedBack?.reason === "deadline") return yield* new SagaDeadlineExceeded({ sagaId })
   root.halt.trigger()

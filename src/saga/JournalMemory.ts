@@ -1,10 +1,10 @@
 /** A journal that lives as long as its layer: for tests, and for sagas that need not outlive the process. */
 import { Clock, Duration, Effect, Exit, Latch, Layer, Option } from "effect"
-import { Journal } from "./Journal.ts"
+import { firstEpoch, Journal } from "./Journal.ts"
 import type { DefinitionKey, NewSaga, SagaRecord, SagaSummary, Write } from "./Journal.ts"
 import { LeaseLost } from "./SagaError.ts"
 import type { JournalEntry } from "./SagaEvent.ts"
-import { isEnded, started } from "./SagaStatus.ts"
+import { isActive, isEnded, started } from "./SagaStatus.ts"
 
 export interface JournalMemoryOptions {
   /** Default 10 seconds. */
@@ -13,10 +13,15 @@ export interface JournalMemoryOptions {
   readonly maxEnded?: number | undefined
 }
 
-interface Kept extends Omit<SagaRecord, "entries"> {
+type Mutable<A> = { -readonly [Key in keyof A]: A[Key] }
+
+/** Changed in place; whoever asks for it gets a copy. */
+interface Kept extends Mutable<Omit<SagaRecord, "entries">> {
   readonly entries: Array<JournalEntry>
-  readonly owner: string | undefined
+  owner: string | undefined
 }
+
+const copyOf = (saga: Kept): SagaRecord => ({ ...saga, entries: [...saga.entries] })
 
 interface Owner {
   readonly expiresAt: number
@@ -25,8 +30,6 @@ interface Owner {
 
 const isSame = (one: DefinitionKey) => (other: DefinitionKey) =>
   one.name === other.name && one.version === other.version
-
-const isActive = ({ status }: Kept) => status.state === "running" || status.state === "compensating"
 
 const newestFirst = (one: SagaSummary, other: SagaSummary) =>
   other.startedAt - one.startedAt || (one.id < other.id ? 1 : -1)
@@ -43,12 +46,12 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
   const watchers = new Map<string, Set<Latch.Latch>>()
   let lastOwner = 0
 
-  const keep = (saga: Kept) => {
-    sagas.set(saga.id, saga)
-    if (isActive(saga)) active.add(saga.id)
-    else active.delete(saga.id)
-    if (!isEnded(saga.status.state)) return
-    ended.add(saga.id)
+  /** Follows the state of a saga: whether somebody is to run it, and whether it is soon forgotten. */
+  const sort = ({ id, status: { state } }: Kept) => {
+    if (isActive(state)) active.add(id)
+    else active.delete(id)
+    if (!isEnded(state)) return
+    ended.add(id)
     if (ended.size <= maxEnded) return
     const [oldest] = ended
     if (oldest === undefined) return
@@ -68,19 +71,23 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
     const saga = sagas.get(sagaId)
     if (saga?.epoch !== epoch) return false
     saga.entries.push(...entries.slice(Math.max(0, saga.entries.length - position)))
-    const endedAt = isEnded(status.state) ? now : undefined
-    keep({ ...saga, status, endedAt, recoveries: 0, owner: isLast ? undefined : saga.owner })
+    saga.status = status
+    saga.endedAt = isEnded(status.state) ? now : undefined
+    saga.recoveries = 0
+    sort(saga)
     if (isLast) {
+      saga.owner = undefined
       wakeWatchers(sagaId)
-      if (status.state === "running" || status.state === "compensating") open(claimants)
+      if (isActive(status.state)) open(claimants)
     }
     return true
   }
 
   const append: Journal["Service"]["append"] = (one) =>
-    Effect.flatMap(
-      Clock.currentTimeMillis,
-      (now) => write(one, now) ? Effect.void : Effect.fail(new LeaseLost({ sagaId: one.sagaId }))
+    Clock.clockWith((clock) =>
+      write(one, clock.currentTimeMillisUnsafe())
+        ? Effect.void
+        : Effect.fail(new LeaseLost({ sagaId: one.sagaId }))
     )
 
   const take = (limit: number, owner: string, now: number, isWanted: (saga: Kept) => boolean) => {
@@ -89,9 +96,10 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
       const saga = sagas.get(id)
       if (taken.length === limit) break
       if (saga === undefined || lives(saga.owner, now) || !isWanted(saga)) continue
-      const mine = { ...saga, owner, epoch: saga.epoch + 1, recoveries: saga.recoveries + (saga.owner ? 1 : 0) }
-      keep(mine)
-      taken.push({ ...mine, entries: [...mine.entries] })
+      if (saga.owner !== undefined) saga.recoveries++
+      saga.owner = owner
+      saga.epoch++
+      taken.push(copyOf(saga))
     }
     return taken
   }
@@ -99,16 +107,16 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
   const free = (isGiven: (saga: Kept) => boolean) => {
     for (const id of active) {
       const saga = sagas.get(id)
-      if (saga !== undefined && isGiven(saga)) keep({ ...saga, owner: undefined })
+      if (saga !== undefined && isGiven(saga)) saga.owner = undefined
     }
     open(claimants)
   }
 
   const create = (saga: NewSaga, first: Pick<Write, "entries" | "status" | "isLast">, now: number) => {
     const existing = sagas.get(saga.id)
-    if (existing !== undefined) return Option.some({ ...existing, entries: [...existing.entries] })
-    const epoch = saga.owner === undefined ? 0 : 1
-    keep({
+    if (existing !== undefined) return Option.some(copyOf(existing))
+    const epoch = saga.owner === undefined ? 0 : firstEpoch
+    sagas.set(saga.id, {
       ...saga,
       status: started,
       endedAt: undefined,
@@ -159,7 +167,8 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
         free((saga) => saga.owner === owner)
       }),
 
-    create: (saga, first) => Effect.map(Clock.currentTimeMillis, (now) => create(saga, first, now)),
+    create: (saga, first) =>
+      Clock.clockWith((clock) => Effect.succeed(create(saga, first, clock.currentTimeMillisUnsafe()))),
     append,
     transact: (effect, write) =>
       Effect.tap(Effect.exit(effect), (exit) => Exit.isSuccess(exit) ? append(write(exit.value)) : Effect.void),
@@ -176,21 +185,18 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
       Effect.sync(() => {
         const saga = sagas.get(sagaId)
         if (saga?.status.state !== "parked") return Option.none()
-        const seized = { ...saga, owner: undefined, epoch: saga.epoch + 1 }
-        keep(seized)
-        return Option.some({ ...seized, entries: [...seized.entries] })
+        saga.owner = undefined
+        saga.epoch++
+        return Option.some(copyOf(saga))
       }),
     requestCancel: (sagaId) =>
       Effect.sync(() => {
         const saga = sagas.get(sagaId)
-        if (saga !== undefined) keep({ ...saga, isCancelRequested: true })
+        if (saga !== undefined) saga.isCancelRequested = true
         open(claimants)
       }),
 
-    find: (sagaId) =>
-      Effect.sync(() =>
-        Option.map(Option.fromUndefinedOr(sagas.get(sagaId)), (saga) => ({ ...saga, entries: [...saga.entries] }))
-      ),
+    find: (sagaId) => Effect.sync(() => Option.map(Option.fromUndefinedOr(sagas.get(sagaId)), copyOf)),
     list: ({ after, limit, state }) =>
       Effect.sync(() =>
         [...sagas.values()]
@@ -201,6 +207,7 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
           )
           .toSorted(newestFirst)
           .slice(0, limit)
+          .map(copyOf)
       ),
     parked: Effect.sync(() => {
       const counts = new Map<string, number>()

@@ -51,6 +51,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
   yield* owner.register({ name, version, resume: runs.resume })
   const beginnings = new Map<string, Beginning>()
   const { started } = SagaMetrics.of(name)
+  const clock = yield* Clock.Clock
 
   type RunFiber = Fiber.Fiber<Outcome<A, E>>
 
@@ -63,29 +64,32 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
       ? Effect.void
       : Effect.fail(new SagaIdReused({ sagaId }))
 
-  const newSaga = Effect.fnUntraced(function*(
-    id: string,
-    input: Schema.Json,
-    place: Pick<NewSaga, "owner" | "traceparent">
-  ) {
-    return { id, name, version, input, startedAt: yield* Clock.currentTimeMillis, ...place } satisfies NewSaga
+  const newSaga = (id: string, input: Schema.Json, place: Pick<NewSaga, "owner" | "traceparent">): NewSaga => ({
+    id,
+    name,
+    version,
+    input,
+    startedAt: clock.currentTimeMillisUnsafe(),
+    ...place
   })
 
   /** Begins the saga here. Whoever has its id already is found by its first write, before it has done anything. */
   const beginHere = Effect.fnUntraced(function*(sagaId: string, input: I, beginning: Beginning, ownerId: string) {
+    const born = (exit: Exit.Exit<Option.Option<SagaRecord>, JournalUnavailable>) => {
+      beginnings.delete(sagaId)
+      Deferred.doneUnsafe(beginning.created, exit)
+      if (Exit.isSuccess(exit) && Option.isNone(exit.value)) return started
+      // It may be in the journal all the same; then it is for whoever finds it there.
+      if (Exit.isFailure(exit)) owner.abandon(sagaId)
+      return Effect.die(new Signal.Detached({ why: "unborn" }))
+    }
     const create = (first: Pick<Write, "entries" | "status" | "isLast">) =>
-      Effect.gen(function*() {
-        const place = { owner: ownerId, traceparent: yield* TraceContext.outer }
-        const saga = yield* newSaga(sagaId, beginning.input, place)
-        const exit = yield* Effect.exit(journal.create(saga, first))
-        beginnings.delete(sagaId)
-        Deferred.doneUnsafe(beginning.created, exit)
-        if (Exit.isSuccess(exit) && Option.isNone(exit.value)) return yield* started
-        // It may be in the journal all the same; then it is for whoever finds it there.
-        if (Exit.isFailure(exit)) owner.abandon(sagaId)
-        return yield* Effect.die(new Signal.Detached({ why: "unborn" }))
-      })
-    const startedAt = yield* Clock.currentTimeMillis
+      TraceContext.outer.pipe(
+        Effect.map((traceparent) => newSaga(sagaId, beginning.input, { owner: ownerId, traceparent })),
+        Effect.flatMap((saga) => Effect.exit(journal.create(saga, first))),
+        Effect.flatMap(born)
+      )
+    const startedAt = clock.currentTimeMillisUnsafe()
     const fiber = yield* Effect.uninterruptible(runs.start({ sagaId, input, startedAt, create }))
     // A run that ends before its first write leaves nobody waiting for that.
     fiber.addObserver(() => {
@@ -101,7 +105,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
 
   /** Leaves the saga in the journal for whoever has room for it. */
   const leave = Effect.fnUntraced(function*(sagaId: string, input: Schema.Json) {
-    const saga = yield* newSaga(sagaId, input, { owner: undefined, traceparent: yield* TraceContext.current })
+    const saga = newSaga(sagaId, input, { owner: undefined, traceparent: yield* TraceContext.current })
     const existing = yield* journal.create(saga, { entries: [], status: atStart, isLast: true })
     yield* checkSame(sagaId, input, existing)
     if (Option.isNone(existing)) yield* started

@@ -40,9 +40,17 @@ export const of = (saga: string) => {
     started: Metric.update(startedHere, 1),
     recovered: Metric.update(recoveredHere, 1),
     ended: (outcome: SagaOutcome, millis: number): Effect.Effect<void> =>
-      Effect.andThen(Metric.update(outcomes[outcome], 1), Metric.update(durations, millis / 1_000)),
+      Effect.withFiberSucceed(({ context }) => {
+        outcomes[outcome].updateUnsafe(1, context)
+        durations.updateUnsafe(millis / 1_000, context)
+      }),
     inFlight: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-      Effect.acquireUseRelease(Metric.modify(flying, 1), () => effect, () => Metric.modify(flying, -1))
+      Effect.uninterruptibleMask((restore) =>
+        Effect.withFiber(({ context }) => {
+          flying.modifyUnsafe(1, context)
+          return Effect.onExit(restore(effect), () => Effect.sync(() => flying.modifyUnsafe(-1, context)))
+        })
+      )
   }
 }
 

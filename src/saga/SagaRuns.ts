@@ -53,6 +53,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
 ) {
   const { name } = definition
   const metrics = SagaMetrics.of(name)
+  const clock = yield* Clock.Clock
   const fibers = new Map<string, RunFiber<A, E>>()
   const interrupted = new Set<string>()
 
@@ -76,6 +77,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
 
   const runOptions = (beginning: Beginning<A, E, R>): Interpreter.RunOptions<A, E, R> => ({
     ...beginning,
+    clock,
     saga: name,
     deadline: definition.deadline === undefined
       ? undefined
@@ -102,50 +104,55 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
       runs
     )
 
-  const ended = Effect.fnUntraced(function*(
-    { epoch, sagaId, startedAt }: Beginning<A, E, R>,
-    exit: Exit.Exit<Interpreter.Outcome<A, E>>
-  ) {
-    fibers.delete(sagaId)
-    owner.remove(sagaId)
-    if (Exit.isFailure(exit)) {
-      if (Cause.hasInterruptsOnly(exit.cause)) {
-        if (owner.hasLease()) interrupted.add(sagaId)
-        return
-      }
-      yield* Effect.logError("The interpreter failed", exit.cause)
-      yield* parkFailed(sagaId, epoch, describeCause(exit.cause))
+  const detached = (sagaId: string, why: Extract<Interpreter.Outcome<A, E>, { readonly _tag: "Detached" }>["why"]) => {
+    // What is still on its way must not come between: only a new epoch keeps it out
+    if (why === "unsure") owner.abandon(sagaId)
+    return Effect.logWarning(`Saga left: ${why}`)
+  }
+
+  const failed = Effect.fnUntraced(function*({ epoch, sagaId }: Beginning<A, E, R>, cause: Cause.Cause<never>) {
+    if (Cause.hasInterruptsOnly(cause)) {
+      if (owner.hasLease()) interrupted.add(sagaId)
       return
     }
-    const outcome = exit.value
-    if (outcome._tag === "Detached") {
-      yield* Effect.logWarning(`Saga left: ${outcome.why}`)
-      // What is still on its way must not come between: only a new epoch keeps it out
-      if (outcome.why === "unsure") owner.abandon(sagaId)
-      return
-    }
-    const how = outcome._tag === "Parked" ? "parked" : Exit.isSuccess(outcome.exit) ? "completed" : "compensated"
-    yield* metrics.ended(how, (yield* Clock.currentTimeMillis) - startedAt)
+    yield* Effect.logError("The interpreter failed", cause)
+    yield* parkFailed(sagaId, epoch, describeCause(cause))
   })
 
-  const begin = Effect.fnUntraced(function*(beginning: Beginning<A, E, R>) {
-    const { isCancelRequested, sagaId, traceparent } = beginning
-    interrupted.delete(sagaId)
-    const run = yield* Interpreter.make(runOptions(beginning))
-    if (isCancelRequested) run.stop("cancelled")
-    const whole = run.outcome.pipe(
-      TraceContext.withSpan(name, { "saga.id": sagaId }),
-      TraceContext.resume(traceparent),
-      Effect.onExit((exit) => ended(beginning, exit)),
-      Effect.annotateLogs({ saga: name, sagaId }),
-      metrics.inFlight,
-      apart
-    )
-    const fiber = yield* Effect.forkIn(whole, runs)
-    fibers.set(sagaId, fiber)
-    owner.add(sagaId, { stop: run.stop, fiber })
-    return fiber
-  })
+  const ended = (beginning: Beginning<A, E, R>, exit: Exit.Exit<Interpreter.Outcome<A, E>>): Effect.Effect<unknown> => {
+    const { sagaId, startedAt } = beginning
+    fibers.delete(sagaId)
+    owner.remove(sagaId)
+    if (Exit.isFailure(exit)) return failed(beginning, exit.cause)
+    const outcome = exit.value
+    if (outcome._tag === "Detached") return detached(sagaId, outcome.why)
+    const how = outcome._tag === "Parked" ? "parked" : Exit.isSuccess(outcome.exit) ? "completed" : "compensated"
+    return metrics.ended(how, clock.currentTimeMillisUnsafe() - startedAt)
+  }
+
+  const begin = (beginning: Beginning<A, E, R>) =>
+    Effect.suspend(() => {
+      const { isCancelRequested, sagaId, traceparent } = beginning
+      interrupted.delete(sagaId)
+      const { outcome, stop } = Interpreter.make(runOptions(beginning))
+      if (isCancelRequested) stop("cancelled")
+      const whole = outcome.pipe(
+        TraceContext.withSpan(name, { "saga.id": sagaId }),
+        TraceContext.resume(traceparent),
+        Effect.onExit((exit) => ended(beginning, exit)),
+        Effect.annotateLogs({ saga: name, sagaId }),
+        metrics.inFlight,
+        apart
+      )
+      return Effect.map(Effect.forkIn(whole, runs, { startImmediately: true }), (fiber) => {
+        // One that never waits has ended by now
+        if (fiber.pollUnsafe() === undefined) {
+          fibers.set(sagaId, fiber)
+          owner.add(sagaId, { stop, fiber })
+        }
+        return fiber
+      })
+    })
 
   const resume = Effect.fnUntraced(function*(record: SagaRecord) {
     if (record.recoveries > maxRecoveries) return yield* park(record, "recoveries-exhausted", null)

@@ -1,5 +1,5 @@
 /** The trace of a saga as the journal keeps it, so that one trace goes on over restarts. W3C Trace Context, level 1. */
-import { Effect, Option, References } from "effect"
+import { Effect, Option } from "effect"
 import type { Tracer } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
 
@@ -11,27 +11,24 @@ const format = (span: Tracer.AnySpan): string | undefined =>
     : `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`
 
 /** The span that this is called in. */
-export const current: Effect.Effect<string | undefined> = Effect.currentParentSpan.pipe(
-  Effect.map(format),
-  Effect.orElseSucceed(() => undefined)
+export const current: Effect.Effect<string | undefined> = Effect.withFiberSucceed(
+  ({ cache: { span } }) => span === undefined ? undefined : format(span)
 )
 
 /**
  * The span around the one that this is called in, which is the saga's own; or else that one. A saga's own span may
  * never end, so it makes a poor parent for what comes after a restart.
  */
-export const outer: Effect.Effect<string | undefined> = Effect.currentSpan.pipe(
-  Effect.map((span) => format(Option.getOrElse(span.parent, () => span))),
-  Effect.orElseSucceed(() => undefined)
+export const outer: Effect.Effect<string | undefined> = Effect.withFiberSucceed(
+  ({ cache: { span } }) => span?._tag === "Span" ? format(Option.getOrElse(span.parent, () => span)) : undefined
 )
 
 /** A span of a saga; nothing at all where nobody traces, since a span that is kept nowhere costs as much as a step. */
 export const withSpan =
   (name: string, attributes: Readonly<Record<string, string>>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.flatMap(
-      References.TracerEnabled,
-      (isEnabled) => isEnabled ? Effect.withSpan(effect, name, { attributes, captureStackTrace: false }) : effect
+    Effect.withFiber(({ cache }) =>
+      cache.tracerEnabled ? Effect.withSpan(effect, name, { attributes, captureStackTrace: false }) : effect
     )
 
 /** Makes the kept span the parent of the spans of `effect`; one that is malformed is left out. */

@@ -171,8 +171,8 @@ export const sagaMutants: ReadonlyArray<Mutant> = [
     name: "in memory, who takes a saga over has its former epoch",
     law: 52,
     file: journalMemory,
-    from: "owner, epoch: saga.epoch + 1, recoveries",
-    to: "owner, epoch: saga.epoch, recoveries",
+    from: "saga.owner = owner\n      saga.epoch++\n",
+    to: "saga.owner = owner\n",
     tests: memory
   },
   {
@@ -315,8 +315,8 @@ export const sagaMutants: ReadonlyArray<Mutant> = [
     name: "a saga that ended stays in flight",
     law: undefined,
     file: "src/saga/SagaMetrics.ts",
-    from: "() => Metric.modify(flying, -1)",
-    to: "() => Effect.void",
+    from: "flying.modifyUnsafe(-1, context)",
+    to: "flying.modifyUnsafe(0, context)",
     tests: observed
   },
   {

@@ -2,7 +2,8 @@
  * Writes down what happens to one saga. Entries are held back until the next one that has to be in the journal before
  * anything else may happen: so the outcome of a step and the intent of the next one go in one write.
  */
-import { Clock, Effect, Exit, Schedule, Semaphore } from "effect"
+import { Effect, Exit, Schedule, Semaphore } from "effect"
+import type { Clock } from "effect"
 import type { Journal, Write } from "../Journal.ts"
 import type { JournalEntry, SagaEvent } from "../SagaEvent.ts"
 import type { SagaStatus } from "../SagaStatus.ts"
@@ -18,7 +19,9 @@ export interface Recorder {
   readonly count: () => number
   /** Returns when everything noted is in the journal; ends the run if this owner may no longer write. */
   readonly flush: Effect.Effect<void>
-  /** As `flush`, and gives the saga out of hand. */
+  /** As `flush`, while nothing else of the saga runs: there is nobody who might write at the same time. */
+  readonly flushAlone: Effect.Effect<void>
+  /** As `flushAlone`, and gives the saga out of hand. */
   readonly close: Effect.Effect<void>
   /**
    * Runs the effect in one transaction with the event that belongs to its result. `onCommit` is called when both have
@@ -38,6 +41,7 @@ export interface RecorderOptions {
   /** How many entries there are, and where the saga stands. */
   readonly length: number
   readonly status: SagaStatus
+  readonly clock: Clock.Clock
   /** Makes the first write of a saga that is not in the journal yet. */
   readonly create?: ((first: Pick<Write, "entries" | "status" | "isLast">) => Effect.Effect<void>) | undefined
 }
@@ -48,92 +52,92 @@ const whileAway = Schedule.min([Schedule.exponential("50 millis"), Schedule.spac
 const taken = () => Effect.die(new Detached({ why: "taken" }))
 const unsure = () => Effect.die(new Detached({ why: "unsure" }))
 
-export const make = (options: RecorderOptions): Effect.Effect<Recorder> =>
-  Effect.map(Clock.Clock, (clock) => {
-    const { epoch, journal, sagaId } = options
-    const lock = Semaphore.makeUnsafe(1)
-    let { create, length, status } = options
-    let noted = length
-    let pending: Array<JournalEntry> = []
+export const make = (options: RecorderOptions): Recorder => {
+  const { clock, epoch, journal, sagaId } = options
+  const lock = Semaphore.makeUnsafe(1)
+  let { create, length, status } = options
+  let noted = length
+  let pending: Array<JournalEntry> = []
 
-    const entry = (event: SagaEvent): JournalEntry => ({ at: clock.currentTimeMillisUnsafe(), epoch, event })
+  const entry = (event: SagaEvent): JournalEntry => ({ at: clock.currentTimeMillisUnsafe(), epoch, event })
 
-    const write = (entries: ReadonlyArray<JournalEntry>, isLast: boolean): Write => ({
-      sagaId,
-      epoch,
-      position: length,
-      entries,
-      status,
-      isLast
+  const write = (entries: ReadonlyArray<JournalEntry>, isLast: boolean): Write => ({
+    sagaId,
+    epoch,
+    position: length,
+    entries,
+    status,
+    isLast
+  })
+
+  const send = (write: Write): Effect.Effect<void> => {
+    if (create !== undefined) {
+      const first = create(write)
+      create = undefined
+      return first
+    }
+    return Effect.catch(journal.append(write), (error) => error._tag === "LeaseLost" ? taken() : again(write))
+  }
+  const again = (write: Write): Effect.Effect<void> =>
+    journal.append(write).pipe(
+      Effect.retry({ schedule: whileAway, while: ({ _tag }) => _tag === "JournalUnavailable" }),
+      Effect.catchTags({ LeaseLost: taken, JournalUnavailable: unsure })
+    )
+
+  /** A write that comes to nothing ends the run, so what comes after it counts on it from the start. */
+  const flushing = (isLast: boolean) =>
+    Effect.suspend(() => {
+      if (pending.length === 0) return Effect.void
+      const next = write(pending, isLast)
+      length += pending.length
+      pending = []
+      return send(next)
     })
 
-    const send = (write: Write): Effect.Effect<void> => {
-      if (create !== undefined) {
-        const first = create(write)
-        create = undefined
-        return first
-      }
-      return Effect.catch(journal.append(write), (error) => error._tag === "LeaseLost" ? taken() : again(write))
-    }
-    const again = (write: Write): Effect.Effect<void> =>
-      journal.append(write).pipe(
-        Effect.retry({ schedule: whileAway, while: ({ _tag }) => _tag === "JournalUnavailable" }),
-        Effect.catchTags({ LeaseLost: taken, JournalUnavailable: unsure })
+  const transact: Recorder["transact"] = (effect, event, onCommit) =>
+    Effect.uninterruptibleMask((restore) => {
+      let isLocked = false
+      let sent = 0
+      // Nobody else may write between here and the end of the transaction.
+      const inside = Effect.tap(restore(effect), () =>
+        Effect.map(lock.take(1), () => {
+          isLocked = true
+        }))
+      const transaction = journal.transact(inside, (result) => {
+        const entries = [...pending, entry(event(result))]
+        sent = entries.length
+        return write(entries, false)
+      }).pipe(
+        Effect.catchTags({ LeaseLost: taken, JournalUnavailable: unsure }),
+        Effect.tap((exit) =>
+          Effect.sync(() => {
+            if (Exit.isFailure(exit)) return
+            // What was noted meanwhile stays for the next write.
+            pending = pending.slice(sent - 1)
+            length += sent
+            noted++
+            onCommit(exit.value)
+          })
+        ),
+        Effect.ensuring(Effect.suspend(() => isLocked ? lock.release(1) : Effect.void))
       )
+      const born = create === undefined ? Effect.void : lock.withPermit(Effect.suspend(() => send(write([], false))))
+      return Effect.flatten(Effect.andThen(born, transaction))
+    })
 
-    const flushing = (isLast: boolean) =>
-      Effect.suspend(() => {
-        if (pending.length === 0) return Effect.void
-        const entries = pending
-        pending = []
-        return Effect.map(send(write(entries, isLast)), () => {
-          length += entries.length
-        })
-      })
-
-    const transact: Recorder["transact"] = (effect, event, onCommit) =>
-      Effect.uninterruptibleMask((restore) => {
-        let isLocked = false
-        let sent = 0
-        // Nobody else may write between here and the end of the transaction.
-        const inside = Effect.tap(restore(effect), () =>
-          Effect.map(lock.take(1), () => {
-            isLocked = true
-          }))
-        const transaction = journal.transact(inside, (result) => {
-          const entries = [...pending, entry(event(result))]
-          sent = entries.length
-          return write(entries, false)
-        }).pipe(
-          Effect.catchTags({ LeaseLost: taken, JournalUnavailable: unsure }),
-          Effect.tap((exit) =>
-            Effect.sync(() => {
-              if (Exit.isFailure(exit)) return
-              // What was noted meanwhile stays for the next write.
-              pending = pending.slice(sent - 1)
-              length += sent
-              noted++
-              onCommit(exit.value)
-            })
-          ),
-          Effect.ensuring(Effect.suspend(() => isLocked ? lock.release(1) : Effect.void))
-        )
-        const born = create === undefined ? Effect.void : lock.withPermit(Effect.suspend(() => send(write([], false))))
-        return Effect.flatten(Effect.andThen(born, transaction))
-      })
-
-    return {
-      status: () => status,
-      become: (change) => {
-        status = { ...status, ...change }
-      },
-      note: (event) => {
-        pending.push(entry(event))
-        return noted++
-      },
-      count: () => noted,
-      flush: Effect.suspend(() => pending.length === 0 ? Effect.void : lock.withPermit(flushing(false))),
-      close: lock.withPermit(flushing(true)),
-      transact
-    }
-  })
+  return {
+    status: () => status,
+    become: (change) => {
+      status = { ...status, ...change }
+    },
+    note: (event) => {
+      pending.push(entry(event))
+      return noted++
+    },
+    count: () => noted,
+    flush: Effect.suspend(() => pending.length === 0 ? Effect.void : lock.withPermit(flushing(false))),
+    flushAlone: flushing(false),
+    close: flushing(true),
+    transact
+  }
+}
