@@ -128,7 +128,7 @@ describe("Consumer through its lives", () => {
     "law 55, law 56, law 57: stopped and started at any time, it commits only what is done, and keys stay in order",
     [Life],
     ([life]) => holdsThroughLife(life),
-    { arbitrary: { runs: 300 } }
+    { arbitrary: { runs: 150 } }
   )
 
   it.effect("law 55: nothing waits behind a message that is a dead letter already", () =>

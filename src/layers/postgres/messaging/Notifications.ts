@@ -1,7 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { Context, Effect, Latch, Layer, Queue } from "effect"
-import type { Scope } from "effect"
+import type { Duration, Scope } from "effect"
 import { keepTrying } from "../../../messaging/KeepTrying.ts"
 import * as Presence from "./Presence.ts"
 
@@ -20,6 +20,8 @@ export class Notifications extends Context.Service<Notifications, {
   readonly latch: (subject: string) => Effect.Effect<Latch.Latch, never, Scope.Scope>
   /** What the connection proves to others; undefined while there is none. */
   readonly presence: Effect.Effect<Presence.Presence | undefined>
+  /** For others whose presence is gone. */
+  readonly grace: Duration.Duration
 }>()("maas/layers/postgres/messaging/Notifications") {}
 
 export const layer = Layer.effect(
@@ -70,6 +72,6 @@ export const layer = Layer.effect(
       )
     })
 
-    return Notifications.of({ latch, presence: Effect.sync(() => presence) })
+    return Notifications.of({ latch, presence: Effect.sync(() => presence), grace: yield* Presence.Grace })
   })
 )

@@ -18,7 +18,7 @@ import { recordsSubject } from "./PgAppend.ts"
 import * as PgReader from "./PgReader.ts"
 import { failure } from "./PgTopics.ts"
 import type { PgTopics } from "./PgTopics.ts"
-import * as Presence from "./Presence.ts"
+import type * as Presence from "./Presence.ts"
 
 /** The subject of notifications about changes of a group. */
 export const groupSubject = (group: string): string => `event-log-group/${group}`
@@ -92,12 +92,12 @@ export const coordinator = (
       WITH others AS MATERIALIZED (
         SELECT id, presence FROM event_log_members
         WHERE group_name = ${group} AND id <> ${member}::uuid
-          AND presence IS NOT NULL AND expires_at > ${fromNow(Presence.grace)}
+          AND presence IS NOT NULL AND expires_at > ${fromNow(notifications.grace)}
       )
-      UPDATE event_log_members AS member SET expires_at = ${fromNow(Presence.grace)}
+      UPDATE event_log_members AS member SET expires_at = ${fromNow(notifications.grace)}
       FROM others WHERE member.id = others.id AND pg_try_advisory_xact_lock_shared(others.presence) RETURNING 1`
 
-  const lookAgain = Effect.forkIn(Effect.andThen(Effect.sleep(Presence.grace), changes.open), scope)
+  const lookAgain = Effect.forkIn(Effect.andThen(Effect.sleep(notifications.grace), changes.open), scope)
 
   const removeSilent = sql`
     DELETE FROM event_log_members WHERE group_name = ${group} AND expires_at <= clock_timestamp() RETURNING 1`

@@ -1,5 +1,5 @@
 import type { PgConnection } from "@effect/sql-pg"
-import { Deferred, Duration, Effect, Schema } from "effect"
+import { Context, Deferred, Duration, Effect, Schema } from "effect"
 import type { Scope } from "effect"
 
 /**
@@ -16,12 +16,11 @@ export interface Presence {
 
 /**
  * A connection may be lost and its process be well. So others give it this long, from when they find the lock free, to
- * say that it is.
+ * say that it is. All processes on a database must agree on it.
  */
-export const grace = Duration.seconds(1)
-
-/** The process itself gives up sooner: what it holds is out of its hands when others take it. */
-const ownGrace = Duration.divideUnsafe(grace, 2)
+export const Grace = Context.Reference<Duration.Duration>("maas/layers/postgres/messaging/Presence/Grace", {
+  defaultValue: () => Duration.seconds(1)
+})
 
 const Row = Schema.Struct({ lock: Schema.BigInt })
 
@@ -35,6 +34,8 @@ const takeLock = (connection: PgConnection.PgConnection) =>
 /** Holds a lock until the scope, which is that of the connection, closes; `process` is the scope of all connections. */
 export const hold = Effect.fnUntraced(function*(connection: PgConnection.PgConnection, process: Scope.Scope) {
   const { lock } = yield* takeLock(connection)
+  // The process itself gives up sooner: what it holds is out of its hands when others take it
+  const ownGrace = Duration.divideUnsafe(yield* Grace, 2)
   const forgotten = yield* Deferred.make<void>()
   yield* Effect.addFinalizer(() =>
     Effect.forkIn(Effect.andThen(Effect.sleep(ownGrace), Deferred.succeed(forgotten, undefined)), process)

@@ -8,7 +8,7 @@ import type { SqlClient, Statement } from "effect/sql"
 import type { DefinitionKey, Journal } from "../../../saga/Journal.ts"
 import { channel } from "../messaging/Notifications.ts"
 import type { Notifications } from "../messaging/Notifications.ts"
-import * as Presence from "../messaging/Presence.ts"
+import type * as Presence from "../messaging/Presence.ts"
 import { anyFailure } from "../messaging/SqlFailure.ts"
 import { changesSubject, isActive, nobody, recordColumns, withEntries } from "./SagaRows.ts"
 import type { RecordRow } from "./SagaRows.ts"
@@ -70,12 +70,12 @@ export const make = ({ lease, lookAgain, notifications, scope, sql }: Options) =
     sql`
       WITH others AS MATERIALIZED (
         SELECT id, presence FROM saga_owners
-        WHERE id <> ${owner}::uuid AND presence IS NOT NULL AND expires_at > ${fromNow(Presence.grace)}
+        WHERE id <> ${owner}::uuid AND presence IS NOT NULL AND expires_at > ${fromNow(notifications.grace)}
       )
-      UPDATE saga_owners AS o SET expires_at = ${fromNow(Presence.grace)}
+      UPDATE saga_owners AS o SET expires_at = ${fromNow(notifications.grace)}
       FROM others WHERE o.id = others.id AND pg_try_advisory_xact_lock_shared(others.presence) RETURNING 1`
 
-  const lookAgainAfterGrace = Effect.forkIn(Effect.andThen(Effect.sleep(Presence.grace), lookAgain), scope)
+  const lookAgainAfterGrace = Effect.forkIn(Effect.andThen(Effect.sleep(notifications.grace), lookAgain), scope)
 
   const renewAndLook = Effect.fnUntraced(function*(
     owner: string,
