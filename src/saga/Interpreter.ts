@@ -10,6 +10,7 @@ import { describeCause } from "./interpreter/Execution.ts"
 import type { Execution } from "./interpreter/Execution.ts"
 import { Halt } from "./interpreter/Halt.ts"
 import * as Line from "./interpreter/Line.ts"
+import * as Log from "./interpreter/Log.ts"
 import * as Recorder from "./interpreter/Recorder.ts"
 import { Replay } from "./interpreter/Replay.ts"
 import * as Signal from "./interpreter/Signal.ts"
@@ -111,10 +112,7 @@ export const make = <A, E, R>(options: RunOptions<A, E, R>): Run<A, E, R> => {
     const end = Effect.suspend(() => {
       recorder.note({ _tag: "Completed" })
       recorder.become({ state: "completed" })
-      return Effect.andThen(
-        Effect.logInfo("Saga completed"),
-        close<Outcome<A, E>>({ _tag: "Ended", exit: Exit.succeed(value) })
-      )
+      return Log.info("Saga completed")(close<Outcome<A, E>>({ _tag: "Ended", exit: Exit.succeed(value) }))
     })
     // Records that are left over show that the steps have changed.
     return execution.replay.isOver ? end : Effect.andThen(execution.replay.caughtUp, end)

@@ -41,6 +41,8 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
   /** Those of `sagas` that may have to be run, so that a claim need not look at all. */
   const active = new Set<string>()
   const ended = new Set<string>()
+  /** Stands behind what was forgotten last, so that it need not be passed over again. */
+  const oldestEnded = ended.values()
   const owners = new Map<string, Owner>()
   const claimants = new Set<Latch.Latch>()
   const watchers = new Map<string, Set<Latch.Latch>>()
@@ -53,8 +55,8 @@ const make = (options: JournalMemoryOptions): Journal["Service"] => {
     if (!isEnded(state)) return
     ended.add(id)
     if (ended.size <= maxEnded) return
-    const [oldest] = ended
-    if (oldest === undefined) return
+    const { done, value: oldest } = oldestEnded.next()
+    if (done === true) return
     ended.delete(oldest)
     sagas.delete(oldest)
   }

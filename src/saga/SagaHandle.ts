@@ -84,11 +84,10 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
       return Effect.die(new Signal.Detached({ why: "unborn" }))
     }
     const create = (first: Pick<Write, "entries" | "status" | "isLast">) =>
-      TraceContext.outer.pipe(
-        Effect.map((traceparent) => newSaga(sagaId, beginning.input, { owner: ownerId, traceparent })),
-        Effect.flatMap((saga) => Effect.exit(journal.create(saga, first))),
-        Effect.flatMap(born)
-      )
+      Effect.flatMap(TraceContext.outer, (traceparent) => {
+        const saga = newSaga(sagaId, beginning.input, { owner: ownerId, traceparent })
+        return Effect.flatMap(Effect.exit(journal.create(saga, first)), born)
+      })
     const startedAt = clock.currentTimeMillisUnsafe()
     const fiber = yield* Effect.uninterruptible(runs.start({ sagaId, input, startedAt, create }))
     // A run that ends before its first write leaves nobody waiting for that.

@@ -1,5 +1,5 @@
 /** The trace of a saga as the journal keeps it, so that one trace goes on over restarts. W3C Trace Context, level 1. */
-import { Effect, Option } from "effect"
+import { Context, Effect, Option, References } from "effect"
 import type { Tracer } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
 
@@ -27,9 +27,15 @@ export const outer: Effect.Effect<string | undefined> = Effect.withFiberSucceed(
 export const withSpan =
   (name: string, attributes: Readonly<Record<string, string>>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.withFiber(({ cache }) =>
-      cache.tracerEnabled ? Effect.withSpan(effect, name, { attributes, captureStackTrace: false }) : effect
-    )
+    Effect.contextWith((context) => withSpanIn(context, name, attributes)(effect))
+
+/** As `withSpan`, for who has the context at hand. */
+export const withSpanIn =
+  (context: Context.Context<never>, name: string, attributes: Readonly<Record<string, string>>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Context.get(context, References.TracerEnabled)
+      ? Effect.withSpan(effect, name, { attributes, captureStackTrace: false })
+      : effect
 
 /** Makes the kept span the parent of the spans of `effect`; one that is malformed is left out. */
 export const resume =

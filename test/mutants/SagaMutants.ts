@@ -43,8 +43,8 @@ export const sagaMutants: ReadonlyArray<Mutant> = [
     name: "an action begins before its intent is in the journal",
     law: 47,
     file: interpreter("StepRun"),
-    from: "    yield* recorder.flush\n",
-    to: "",
+    from: "line.isParallel ? recorder.flush : recorder.flushAlone,",
+    to: "Effect.void,",
     tests: laws
   },
   {

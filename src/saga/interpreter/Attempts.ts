@@ -63,51 +63,51 @@ const errorOf = <E>(cause: Cause.Cause<E>): Result.Result<E, Cause.Cause<never>>
     ? Cause.findError(cause)
     : Result.fail(Cause.fromReasons(cause.reasons.filter((reason) => !Cause.isFailReason(reason))))
 
-/** Attempts, counted from 1, until one succeeds or the schedule ends. Defects are not retried. */
+/** Attempts, counted from 1, until one succeeds or the schedule ends. Defects are not retried. To be run once. */
 export const repeat = <A, E, R>(
   attempt: (attempt: number) => Effect.Effect<A, E, R>,
   { isPatient, onRetry, retry, scope, timeout }: AttemptOptions<E>
-): Effect.Effect<Ended<A, E>, never, R> =>
-  Effect.suspend(() => {
-    let unknown = false
-    let step: ((now: number, error: E) => Pull.Pull<[unknown, Duration.Duration], never, unknown>) | undefined
+): Effect.Effect<Ended<A, E>, never, R> => {
+  let unknown = false
+  let step: ((now: number, error: E) => Pull.Pull<[unknown, Duration.Duration], never, unknown>) | undefined
 
-    const once = (count: number): Effect.Effect<Exit.Exit<A, E>, never, R> => {
-      if (timeout === undefined) return Effect.exit(attempt(count))
-      const { after, error } = timeout
-      return Effect.map(
-        watched(attempt(count), { scope, until: Effect.sleep(after), isPatient }),
-        Option.getOrElse(() => {
-          // A transaction that was interrupted is rolled back: nothing is unknown about it.
-          if (!isPatient) unknown = true
-          return Exit.fail(error())
-        })
-      )
-    }
-
-    /** Undefined once it is time for another attempt. */
-    const afterFailure = (count: number, cause: Cause.Cause<E>) =>
-      Effect.gen(function*(): Effect.fn.Return<Ended<A, E> | undefined> {
-        const failed = errorOf(cause)
-        if (Result.isFailure(failed)) return { _tag: "Died", cause: failed.failure }
-        const error = failed.success
-        if (retry === undefined) return { _tag: "Failed", error, unknown }
-        step ??= yield* Schedule.toStep(retry)
-        const delay = yield* Pull.matchEffect(step(yield* Clock.currentTimeMillis, error), {
-          onSuccess: ([, delay]) => Effect.succeed<Duration.Duration | undefined>(delay),
-          onFailure: Effect.failCause,
-          onDone: () => Effect.undefined
-        })
-        if (delay === undefined) return { _tag: "Failed", error, unknown }
-        yield* onRetry(error, count, delay)
-        yield* Effect.sleep(delay)
-        return undefined
+  const once = (count: number): Effect.Effect<A, E, R> => {
+    if (timeout === undefined) return attempt(count)
+    const { after, error } = timeout
+    return Effect.flatMap(
+      watched(attempt(count), { scope, until: Effect.sleep(after), isPatient }),
+      Option.getOrElse(() => {
+        // A transaction that was interrupted is rolled back: nothing is unknown about it.
+        if (!isPatient) unknown = true
+        return Exit.fail(error())
       })
+    )
+  }
 
-    const from = (count: number): Effect.Effect<Ended<A, E>, never, R> =>
-      Effect.flatMap(once(count), (exit) =>
-        Exit.isSuccess(exit)
-          ? Effect.succeed<Ended<A, E>>({ _tag: "Succeeded", value: exit.value })
-          : Effect.filterOrElse(afterFailure(count, exit.cause), Predicate.isNotUndefined, () => from(count + 1)))
-    return from(1)
-  })
+  /** Undefined once it is time for another attempt. */
+  const afterFailure = (count: number, cause: Cause.Cause<E>) =>
+    Effect.gen(function*(): Effect.fn.Return<Ended<A, E> | undefined> {
+      const failed = errorOf(cause)
+      if (Result.isFailure(failed)) return { _tag: "Died", cause: failed.failure }
+      const error = failed.success
+      if (retry === undefined) return { _tag: "Failed", error, unknown }
+      step ??= yield* Schedule.toStep(retry)
+      const delay = yield* Pull.matchEffect(step(yield* Clock.currentTimeMillis, error), {
+        onSuccess: ([, delay]) => Effect.succeed<Duration.Duration | undefined>(delay),
+        onFailure: Effect.failCause,
+        onDone: () => Effect.undefined
+      })
+      if (delay === undefined) return { _tag: "Failed", error, unknown }
+      yield* onRetry(error, count, delay)
+      yield* Effect.sleep(delay)
+      return undefined
+    })
+
+  const from = (count: number): Effect.Effect<Ended<A, E>, never, R> =>
+    Effect.matchCauseEffect(Effect.suspend(() => once(count)), {
+      onSuccess: (value) => Effect.succeed<Ended<A, E>>({ _tag: "Succeeded", value }),
+      onFailure: (cause) =>
+        Effect.filterOrElse(afterFailure(count, cause), Predicate.isNotUndefined, () => from(count + 1))
+    })
+  return from(1)
+}

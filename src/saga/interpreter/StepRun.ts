@@ -1,5 +1,5 @@
 /** One step on one branch: answered from the journal, or done. */
-import { Cause, Context, Duration, Effect, Option, Schema } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Option, Schema } from "effect"
 import type { StepOutcome } from "../History.ts"
 import { StepOutputTooLarge } from "../SagaError.ts"
 import type { SagaEvent, StepKind } from "../SagaEvent.ts"
@@ -10,6 +10,7 @@ import * as Attempts from "./Attempts.ts"
 import { contextOf, describe, describeCause, maxEntries, occurrence, park } from "./Execution.ts"
 import type { Execution } from "./Execution.ts"
 import type { Line } from "./Line.ts"
+import * as Log from "./Log.ts"
 import * as Signal from "./Signal.ts"
 import { compensation } from "./Undoing.ts"
 
@@ -92,9 +93,9 @@ const repeatOutcome = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>
   return yield* Effect.fail(yield* Effect.catchTag(step.error.decode(encoded), "SchemaError", unreadable))
 })
 
-/** An output that can't be recorded is a mistake of the program. */
+/** An output that can't be recorded is a mistake of the program. Most are encoded as soon as that is asked for. */
 const recordable = <A, E, R>({ execution, path, step }: Place<A, E, R>, value: A): Effect.Effect<Result<A>> =>
-  Effect.flatMap(Effect.orDie(step.output.encode(value)), (output) => {
+  Effect.flatMapEager(Effect.catchEager(step.output.encode(value), Effect.die), (output) => {
     const limit = execution.maxOutputBytes
     const bytes = sizeBeyond(output, limit)
     return bytes === undefined
@@ -126,25 +127,6 @@ const attempts = <A, E, R>(place: Place<A, E, R>, onCommit: (result: Result<A>) 
     onRetry: (error, attempt, delay) =>
       Effect.logInfo(`Step failed; again in ${Duration.format(delay)}`, { attempt }, error)
   })
-}
-
-/** Runs the attempts until they end or the branch is told to stop; none where it is not known how they ended. */
-const watchedAttempts = <A, E, R>(
-  place: Place<A, E, R>
-): Effect.Effect<Option.Option<Attempts.Ended<Result<A>, E>>, never, R> => {
-  const { execution, line, step } = place
-  let committed = Option.none<Attempts.Ended<Result<A>, E>>()
-  const whole = attempts(place, (value) => {
-    committed = Option.some({ _tag: "Succeeded", value })
-  })
-  // A pivot is waited for: to stop it would be to make its outcome unknown.
-  const watched = step.kind === "pivot"
-    ? Effect.asSome(Effect.exit(whole))
-    : Attempts.watched(whole, { scope: execution.scope, until: line.halt.wait, isPatient: step.isTransactional })
-  return Effect.flatMap(
-    watched,
-    (exit) => Option.isSome(committed) || Option.isNone(exit) ? Effect.succeed(committed) : Effect.asSome(exit.value)
-  )
 }
 
 /** The step ended without success: decides between failing, which may turn the saga back, and parking it. */
@@ -180,37 +162,24 @@ const failed = Effect.fnUntraced(function*<A, E, R>(
   return yield* isKnownError ? Effect.fail(ended.error) : Effect.die(ended.error)
 })
 
-/** Does the step. */
-const perform = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>, wasStarted: boolean) {
-  const { execution, line, path, step } = place
+const halted = (path: string) => Effect.die(new Signal.Halted({ step: path }))
+
+/** What the attempts have come to: none where it is not known how they ended. */
+const conclude = <A, E, R>(
+  place: Place<A, E, R>,
+  exit: Option.Option<Exit.Exit<Attempts.Ended<Result<A>, E>>>,
+  wasStarted: boolean
+): Effect.Effect<A, E> => {
+  const { execution, line, path, step: { isTransactional, kind } } = place
   const { recorder } = execution
-  const { isTransactional, kind } = step
-  const halted = Effect.suspend(() => Effect.die(new Signal.Halted({ step: path })))
-
-  if (wasStarted) registerUndo(place)
-  if (!execution.replay.isOver) yield* execution.replay.caughtUp
-  // A pivot that has begun is brought to an outcome, whatever happens: nobody could undo it.
-  if (line.halt.isOn && !(kind === "pivot" && wasStarted)) return yield* halted
-  if (kind !== "compensatable" && line.isParallel && !execution.isCommitted) {
-    return yield* Effect.die(new MisplacedStep({ step: path }))
-  }
-  if (recorder.count() >= maxEntries) return yield* park("history-too-long", path)
-
-  if (!wasStarted) registerUndo(place)
-  if (kind === "retriable") commit(execution, kind)
-  if (!isTransactional) {
-    if (!wasStarted) recorder.note({ _tag: "StepStarted", step: path, kind })
-    yield* recorder.flush
-    if (line.halt.isOn && kind !== "pivot") return yield* halted
-  }
-  yield* Effect.logDebug("Step started")
-  const ended = yield* watchedAttempts(place)
-  if (Option.isNone(ended)) {
+  if (Option.isNone(exit)) {
     place.isUndoNeeded = !isTransactional
-    return yield* halted
+    return halted(path)
   }
-  if (ended.value._tag !== "Succeeded") return yield* failed(place, ended.value, wasStarted)
-  const { output, value } = ended.value.value
+  if (Exit.isFailure(exit.value)) return Effect.failCause(exit.value.cause)
+  const ended = exit.value.value
+  if (ended._tag !== "Succeeded") return failed(place, ended, wasStarted)
+  const { output, value } = ended.value
   place.output = Option.some(value)
   if (isTransactional) {
     line.position = recorder.count() - 1
@@ -218,9 +187,54 @@ const perform = Effect.fnUntraced(function*<A, E, R>(place: Place<A, E, R>, wasS
     line.position = recorder.note({ _tag: "StepCompleted", step: path, kind, output })
     commit(execution, kind)
   }
-  yield* Effect.logDebug("Step completed")
-  return value
-})
+  return Log.debug("Step completed")(Effect.succeed(value))
+}
+
+/** Runs the attempts until they end or the branch is told to stop. */
+const act = <A, E, R>(place: Place<A, E, R>, wasStarted: boolean): Effect.Effect<A, E, R> => {
+  const { execution, line, step } = place
+  let committed = Option.none<Exit.Exit<Attempts.Ended<Result<A>, E>>>()
+  const whole = attempts(place, (value) => {
+    committed = Option.some(Exit.succeed({ _tag: "Succeeded", value }))
+  })
+  // A pivot is waited for: to stop it would be to make its outcome unknown.
+  const watched = step.kind === "pivot"
+    ? Effect.asSome(Effect.exit(whole))
+    : Attempts.watched(whole, { scope: execution.scope, until: line.halt.wait, isPatient: step.isTransactional })
+  return Effect.flatMap(
+    Log.debug("Step started")(watched),
+    (exit) => conclude(place, Option.isSome(committed) ? committed : exit, wasStarted)
+  )
+}
+
+/** Does the step, once everything recorded has been gone through. */
+const begin = <A, E, R>(place: Place<A, E, R>, wasStarted: boolean): Effect.Effect<A, E, R> => {
+  const { execution, line, path, step: { isTransactional, kind } } = place
+  const { recorder } = execution
+  // A pivot that has begun is brought to an outcome, whatever happens: nobody could undo it.
+  if (line.halt.isOn && !(kind === "pivot" && wasStarted)) return halted(path)
+  if (kind !== "compensatable" && line.isParallel && !execution.isCommitted) {
+    return Effect.die(new MisplacedStep({ step: path }))
+  }
+  if (recorder.count() >= maxEntries) return park("history-too-long", path)
+
+  if (!wasStarted) registerUndo(place)
+  if (kind === "retriable") commit(execution, kind)
+  if (isTransactional) return act(place, wasStarted)
+  if (!wasStarted) recorder.note({ _tag: "StepStarted", step: path, kind })
+  return Effect.flatMap(
+    line.isParallel ? recorder.flush : recorder.flushAlone,
+    () => line.halt.isOn && kind !== "pivot" ? halted(path) : act(place, wasStarted)
+  )
+}
+
+const perform = <A, E, R>(place: Place<A, E, R>, wasStarted: boolean): Effect.Effect<A, E, R> => {
+  const { execution: { replay } } = place
+  if (wasStarted) registerUndo(place)
+  return replay.isOver
+    ? begin(place, wasStarted)
+    : Effect.flatMap(replay.caughtUp, () => begin(place, wasStarted))
+}
 
 export const run = <A, E, R>(
   execution: Execution,
@@ -239,6 +253,6 @@ export const run = <A, E, R>(
     }
     return perform(place, record !== undefined).pipe(
       Effect.annotateLogs("step", path),
-      TraceContext.withSpan(step.name, { "saga.id": execution.sagaId, "saga.step": path })
+      TraceContext.withSpanIn(context, step.name, { "saga.id": execution.sagaId, "saga.step": path })
     )
   })
