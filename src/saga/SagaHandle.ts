@@ -89,7 +89,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
         return Effect.flatMap(Effect.exit(journal.create(saga, first)), born)
       })
     const startedAt = clock.currentTimeMillisUnsafe()
-    const fiber = yield* Effect.uninterruptible(runs.start({ sagaId, input, startedAt, create }))
+    const fiber = yield* runs.start({ sagaId, input, startedAt, create })
     // A run that ends before its first write leaves nobody waiting for that.
     fiber.addObserver(() => {
       if (Deferred.isDoneUnsafe(beginning.created)) return

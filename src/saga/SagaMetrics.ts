@@ -37,7 +37,7 @@ export const of = (saga: string) => {
   const startedHere = Metric.withAttributes(started, { saga })
   const recoveredHere = Metric.withAttributes(recovered, { saga })
   return {
-    started: Metric.update(startedHere, 1),
+    started: Effect.withFiberSucceed(({ context }) => startedHere.updateUnsafe(1, context)),
     recovered: Metric.update(recoveredHere, 1),
     ended: (outcome: SagaOutcome, millis: number): Effect.Effect<void> =>
       Effect.withFiberSucceed(({ context }) => {

@@ -130,7 +130,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
     return metrics.ended(how, clock.currentTimeMillisUnsafe() - startedAt)
   }
 
-  const begin = (beginning: Beginning<A, E, R>) =>
+  const begin = (beginning: Beginning<A, E, R>, startImmediately: boolean) =>
     Effect.suspend(() => {
       const { isCancelRequested, sagaId, traceparent } = beginning
       interrupted.delete(sagaId)
@@ -144,7 +144,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
         metrics.inFlight,
         apart
       )
-      return Effect.map(Effect.forkIn(whole, runs, { startImmediately: true }), (fiber) => {
+      return Effect.map(Effect.forkIn(whole, runs, { startImmediately }), (fiber) => {
         // One that never waits has ended by now
         if (fiber.pollUnsafe() === undefined) {
           fibers.set(sagaId, fiber)
@@ -153,6 +153,18 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
         return fiber
       })
     })
+
+  /** Whether a run that began at once has not come back yet: what it begins itself takes its turn, however long the chain. */
+  let isWithin = false
+  const beginAtOnce = (beginning: Beginning<A, E, R>) =>
+    Effect.uninterruptible(Effect.suspend(() => {
+      if (isWithin) return begin(beginning, false)
+      isWithin = true
+      return Effect.map(begin(beginning, true), (fiber) => {
+        isWithin = false
+        return fiber
+      })
+    }))
 
   const resume = Effect.fnUntraced(function*(record: SagaRecord) {
     if (record.recoveries > maxRecoveries) return yield* park(record, "recoveries-exhausted", null)
@@ -168,7 +180,7 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
       history: History.fold(entries),
       length: entries.length,
       isRecovery
-    })
+    }, false)
     if (isRecovery) yield* metrics.recovered
   })
 
@@ -176,8 +188,9 @@ export const make = Effect.fnUntraced(function*<I, A, E, R>(
     /** Undefined for a saga that does not run here. */
     running: (sagaId: string) => fibers.get(sagaId),
 
+    /** Runs until it waits for something, or to its end, before it returns. */
     start: ({ create, input, sagaId, startedAt }: NewRun<I>) =>
-      begin({
+      beginAtOnce({
         routine: definition.saga(input).routine,
         sagaId,
         epoch: firstEpoch,

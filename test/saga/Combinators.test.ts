@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option, Result, Schema } from "effect"
+import { Deferred, Effect, Option, Result, Schema } from "effect"
 import * as Saga from "../../src/saga/Saga.ts"
+import type { SagaHandle } from "../../src/saga/SagaHandle.ts"
 import { Sagas } from "../../src/saga/Sagas.ts"
+import * as Step from "../../src/saga/Step.ts"
 import { inMemory, logged, NameTaken, NoRoom } from "./Fixtures.ts"
 
 let count = 0
@@ -76,4 +78,21 @@ describe("combinators", () => {
       assert.deepStrictEqual(yield* run(whatever), Result.fail(new NameTaken({ name: "NoRoom" })))
       assert.deepStrictEqual(log, ["a", "b", "undo a"])
     }))
+
+  it.effect("each starts the next of its kind, as many as there are", () =>
+    Effect.gen(function*() {
+      const last = 3_000
+      const ended = Deferred.makeUnsafe<boolean>()
+      const chain = Saga.make("chain", { input: Schema.Int }, function*(place) {
+        return yield* Step.compensatable({
+          name: "next",
+          action: () =>
+            place < last ? Effect.orDie(handle.start(`${place + 1}`, place + 1)) : Deferred.succeed(ended, true),
+          compensate: () => Deferred.succeed(ended, false)
+        })
+      })
+      const handle: SagaHandle<number, void, never> = yield* (yield* Sagas).register(chain)
+      yield* handle.start("0", 0)
+      assert.isTrue(yield* Deferred.await(ended))
+    }).pipe(Effect.scoped, Effect.provide(inMemory)))
 })
