@@ -115,7 +115,7 @@ export const make = <A, E, R>(options: RunOptions<A, E, R>): Run<A, E, R> => {
       return Log.info("Saga completed")(close<Outcome<A, E>>({ _tag: "Ended", exit: Exit.succeed(value) }))
     })
     // Records that are left over show that the steps have changed.
-    return execution.replay.isOver ? end : Effect.andThen(execution.replay.caughtUp, end)
+    return execution.replay.isOver ? end : Effect.andThen(execution.replay.caughtUp(), end)
   }
 
   /** What the caller is told. */

@@ -36,17 +36,9 @@ const together = Effect.fnUntraced(function*<A, E, R>(
   const { halt, isRecoverable, position } = line
   const group = halt.fork()
   const lines = routines.map(() => Line.make({ halt: group, isParallel: true, isRecoverable, position }))
-  line.undo.push({ _tag: "Together", lines: lines.map(({ undo }) => undo), concurrency })
+  line.undo.push({ _tag: "Together", lines: lines.map(({ undo }) => undo), concurrency, replay })
 
-  // Each branch that begins now has a place in the replay from the start: the first one that of the branch that waits
-  // here. One that ends leaves its place to the next that begins, and the last of all to who waits.
-  let running = Math.min(concurrency, routines.length)
-  let waiting = routines.length - running
-  for (let more = 1; more < running; more++) replay.enter()
-  const end = Effect.sync(() => {
-    if (waiting > 0) waiting--
-    else if (--running > 0) replay.leave()
-  })
+  const end = Effect.sync(replay.sideBySide(routines.length, concurrency))
   const begin = (own: Line.Line, name: string, routine: Routine<A, E, R>) =>
     Effect.gen(function*() {
       const branch = on(execution, own, `${prefix}${encodeURIComponent(name)}/`)

@@ -207,12 +207,14 @@ const act = <A, E, R>(place: Place<A, E, R>, wasStarted: boolean): Effect.Effect
   )
 }
 
+/** A pivot that has begun is brought to an outcome, whatever happens: nobody could undo it. */
+const mustEnd = (kind: StepKind, wasStarted: boolean): boolean => kind === "pivot" && wasStarted
+
 /** Does the step, once everything recorded has been gone through. */
 const begin = <A, E, R>(place: Place<A, E, R>, wasStarted: boolean): Effect.Effect<A, E, R> => {
   const { execution, line, path, step: { isTransactional, kind } } = place
   const { recorder } = execution
-  // A pivot that has begun is brought to an outcome, whatever happens: nobody could undo it.
-  if (line.halt.isOn && !(kind === "pivot" && wasStarted)) return halted(path)
+  if (line.halt.isOn && !mustEnd(kind, wasStarted)) return halted(path)
   if (kind !== "compensatable" && line.isParallel && !execution.isCommitted) {
     return Effect.die(new MisplacedStep({ step: path }))
   }
@@ -229,11 +231,14 @@ const begin = <A, E, R>(place: Place<A, E, R>, wasStarted: boolean): Effect.Effe
 }
 
 const perform = <A, E, R>(place: Place<A, E, R>, wasStarted: boolean): Effect.Effect<A, E, R> => {
-  const { execution: { replay } } = place
+  const { execution: { replay }, line: { halt }, step: { kind } } = place
   if (wasStarted) registerUndo(place)
   return replay.isOver
     ? begin(place, wasStarted)
-    : Effect.flatMap(replay.caughtUp, () => begin(place, wasStarted))
+    : Effect.flatMap(
+      replay.caughtUp(mustEnd(kind, wasStarted) ? undefined : halt),
+      () => begin(place, wasStarted)
+    )
 }
 
 export const run = <A, E, R>(

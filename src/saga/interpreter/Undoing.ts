@@ -5,12 +5,18 @@ import * as TraceContext from "../TraceContext.ts"
 import * as Attempts from "./Attempts.ts"
 import { contextOf, describe, describeCause, park } from "./Execution.ts"
 import type { Execution } from "./Execution.ts"
+import type { Replay } from "./Replay.ts"
 import * as Signal from "./Signal.ts"
 
 export type Undoable =
   | { readonly _tag: "Step"; readonly undo: Effect.Effect<void> }
   | { readonly _tag: "Line"; readonly line: UndoLine }
-  | { readonly _tag: "Together"; readonly lines: ReadonlyArray<UndoLine>; readonly concurrency: number }
+  | {
+    readonly _tag: "Together"
+    readonly lines: ReadonlyArray<UndoLine>
+    readonly concurrency: number
+    readonly replay: Replay
+  }
 
 /** In the order in which it was done. */
 export type UndoLine = Array<Undoable>
@@ -35,10 +41,13 @@ const undo = (undoable: Undoable): Effect.Effect<void> => {
       return undoable.undo
     case "Line":
       return rollback(undoable.line)
-    case "Together":
-      return Effect.forEach(undoable.lines, (line) => Effect.exit(rollback(line)), {
-        concurrency: undoable.concurrency
-      }).pipe(Effect.flatMap((exits) => Effect.forEach(exits, (exit) => exit, { discard: true })))
+    case "Together": {
+      const { concurrency, lines, replay } = undoable
+      const end = Effect.sync(replay.sideBySide(lines.length, concurrency))
+      return Effect.forEach(lines, (line) => Effect.exit(Effect.ensuring(rollback(line), end)), { concurrency }).pipe(
+        Effect.flatMap((exits) => Effect.forEach(exits, (exit) => exit, { discard: true }))
+      )
+    }
   }
 }
 
@@ -79,7 +88,7 @@ export const compensation = <A>(
 
   return Effect.gen(function*() {
     if (history.steps.get(path)?.isCompensated === true) return
-    yield* replay.caughtUp
+    yield* replay.caughtUp()
     if (!isTransactional) {
       recorder.note({ _tag: "CompensationStarted", step: path })
       yield* recorder.flush

@@ -4,7 +4,7 @@ import { Effect, Exit } from "effect"
 import type { JournalUnavailable } from "../../../src/saga/SagaError.ts"
 import * as Lawful from "./Lawful.ts"
 import { diceOf, generate, isParallel } from "./Shapes.ts"
-import type { Dice, ShapeOptions } from "./Shapes.ts"
+import type { ActionPlan, Dice, Shape, ShapeOptions } from "./Shapes.ts"
 import * as Simulation from "./Simulation.ts"
 import type { Crash, Result, Scenario, Store } from "./Simulation.ts"
 
@@ -42,15 +42,54 @@ const crashesAt = (write: number): ReadonlyArray<Crash> => [{ write, isWritten: 
 const someCrashes = ({ below, chance }: Dice, count: number): ReadonlyArray<Crash> =>
   Array.from({ length: count }, () => ({ write: 1 + below(6), isWritten: chance(0.5) }))
 
+const dieAtEachWrite = Effect.fnUntraced(function*(simulate: Simulate, shape: Shape) {
+  const { writes } = yield* simulate({ shape, crashes: [] })
+  for (let write = 1; write <= writes + 1; write++) {
+    for (const crash of crashesAt(write)) yield* simulate({ shape, crashes: [crash] })
+  }
+})
+
 /** A process dies before and after each write, and another one goes on. */
 export const eachWrite = (simulate: Simulate, seeds: ReadonlyArray<number>) =>
-  forSeeds(seeds, everything, (shape) =>
-    Effect.gen(function*() {
-      const { writes } = yield* simulate({ shape, crashes: [] })
-      for (let write = 1; write <= writes + 1; write++) {
-        for (const crash of crashesAt(write)) yield* simulate({ shape, crashes: [crash] })
-      }
-    }))
+  forSeeds(seeds, everything, (shape) => dieAtEachWrite(simulate, shape))
+
+const step = (name: string, action: ActionPlan): Shape => ({
+  _tag: "Step",
+  name,
+  kind: "compensatable",
+  isTransactional: false,
+  action,
+  compensation: "succeeds"
+})
+
+const sequence = (...parts: ReadonlyArray<Shape>): Shape => ({ _tag: "Sequence", parts })
+const parallel = (concurrency: number, ...parts: ReadonlyArray<Shape>): Shape => ({
+  _tag: "Parallel",
+  parts,
+  concurrency
+})
+const caught = (part: Shape): Shape => ({
+  _tag: "Catch",
+  part,
+  otherwise: sequence(step("other way", "succeeds"), step("its end", "succeeds"))
+})
+
+/** What follows when some branches were told to stop by another, and what was done side by side is undone. */
+const stoppedBranches = (concurrency: number): ReadonlyArray<Shape> => [
+  caught(parallel(concurrency, step("a", "fails"), step("b", "succeeds"), step("c", "succeeds"))),
+  caught(parallel(concurrency, sequence(step("a", "succeeds"), step("b", "fails")), step("c", "hangs"))),
+  parallel(
+    concurrency,
+    caught(sequence(parallel(concurrency, step("a", "succeeds"), step("b", "succeeds")), step("c", "fails"))),
+    sequence(step("d", "succeeds"), step("e", "succeeds"), step("f", "succeeds"))
+  )
+]
+
+/** A process dies before and after each write of a saga some of whose branches were told to stop. */
+export const eachWriteAfterStop = (simulate: Simulate, concurrencies: ReadonlyArray<number>) =>
+  Effect.forEach(concurrencies.flatMap(stoppedBranches), (shape) => dieAtEachWrite(simulate, shape), {
+    discard: true
+  }).pipe(Effect.orDie)
 
 /** Those who go on die as well. */
 export const again = (simulate: Simulate, seeds: ReadonlyArray<number>) =>

@@ -16,6 +16,11 @@ describe("sagas of any shape, in memory", () => {
   )
 
   it.effect(
+    "laws 47 to 50: a process dies at each write after some branches were told to stop",
+    () => inMemory((simulate) => SagaLaws.eachWriteAfterStop(simulate, [1, 2, Infinity]))
+  )
+
+  it.effect(
     "laws 47 to 50: those who go on die as well",
     () => inMemory((simulate) => SagaLaws.again(simulate, SagaLaws.seeds(1_000, 200)))
   )

@@ -39,6 +39,11 @@ layer(PgSagas.layer({ lease: "1 minute" }).pipe(Layer.provideMerge(quiet)), {
   )
 
   it.effect(
+    "laws 47 to 50: a process dies at each write after some branches were told to stop",
+    () => Effect.flatMap(simulate, (simulate) => SagaLaws.eachWriteAfterStop(simulate, [2]))
+  )
+
+  it.effect(
     "laws 47 to 50: those who go on die as well",
     () => Effect.flatMap(simulate, (simulate) => SagaLaws.again(simulate, SagaLaws.seeds(1_000, 12)))
   )
