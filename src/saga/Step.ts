@@ -110,7 +110,8 @@ export function compensatable<R>(
   const step = specify("compensatable", options, {
     retry: options.retry,
     compensation: compensate === nothingToUndo ? undefined : {
-      compensate,
+      // Where the function throws, that is a defect of this attempt
+      compensate: (output, context) => Effect.suspend(() => compensate(output, context)),
       retry: options.compensationRetry ?? growing(10),
       timeout: Duration.fromInputUnsafe(options.compensationTimeout ?? "1 minute")
     }
@@ -148,6 +149,11 @@ export function retriable<R, Output extends StepSchema = Schema.Void, Error exte
   options: RetriableOptions<Output, Error, R>
 ): Saga.Saga<Output["Type"], never, R>
 export function retriable<R>(options: RetriableOptions<StepSchema, StepSchema, R>): Saga.Saga<unknown, never, R> {
-  const step = specify("retriable", options, { retry: options.retry ?? growing(20), compensation: undefined })
+  const { action } = options
+  const step = specify("retriable", {
+    ...options,
+    // Where the function throws, that is a defect of this attempt
+    action: (context) => Effect.suspend(() => action(context))
+  }, { retry: options.retry ?? growing(20), compensation: undefined })
   return Saga.fromRoutine((branch) => branch.retriable(step))
 }

@@ -52,6 +52,36 @@ describe("bad input", () => {
       assert.strictEqual(status.firstError?.step, "bad")
     }).pipe(Effect.scoped, Effect.provide(inMemory)))
 
+  it.effect("a function that throws before it has an effect is a defect of the step, and is repeated where that is wanted", () =>
+    Effect.gen(function*() {
+      const sagas = yield* Sagas
+      const log: Array<string> = []
+      const throwing = (name: string, times: number) => {
+        let left = times
+        return () => {
+          log.push(name)
+          if (left-- > 0) throw new Error(`${name} throws`)
+          return Effect.void
+        }
+      }
+      const retried = define(Step.retriable({ name: "again", action: throwing("again", 2) }))
+      assert.deepStrictEqual(yield* inTime((yield* sagas.register(retried)).execute("1", 1)), Result.void)
+      assert.deepStrictEqual(log.splice(0), ["again", "again", "again"])
+
+      const undone = Step.compensatable({
+        name: "bad",
+        action: throwing("bad", 1),
+        compensate: throwing("undo bad", 2)
+      })
+      const handle = yield* sagas.register({ ...define(Saga.andThen(logged(log, "a"), () => undone)), name: "undone" })
+      const exit = yield* inTime(Effect.exit(handle.execute("2", 1)))
+      assert.isTrue(Result.isSuccess(exit) && Exit.hasDies(exit.success))
+      assert.deepStrictEqual(log, ["a", "bad", "undo bad", "undo bad", "undo bad", "undo a"])
+      const { history } = yield* sagas.find("2")
+      const tags = history.map((entry) => "event" in entry ? entry.event._tag : "unreadable")
+      assert.include(tags, "StepFailed")
+    }).pipe(Effect.scoped, Effect.provide(inMemory)))
+
   it.effect("one id twice: the same input joins, another one is refused, whether at once or later", () =>
     Effect.gen(function*() {
       const sagas = yield* Sagas
