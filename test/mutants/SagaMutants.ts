@@ -138,10 +138,34 @@ export const sagaMutants: ReadonlyArray<Mutant> = [
   {
     name: "branches side by side come into the replay one after the other",
     law: 51,
-    file: interpreter("Branches"),
-    from: "  for (let more = 1; more < running; more++) replay.enter()\n",
+    file: interpreter("Replay"),
+    from: "    this.#branches += Math.max(0, running - 1)\n",
     to: "",
     tests: laws
+  },
+  {
+    name: "a branch that was told to stop is waited for in the replay",
+    law: 50,
+    file: interpreter("Replay"),
+    from: "if (halt?.isOn !== true) waiting++",
+    to: "waiting++",
+    tests: laws
+  },
+  {
+    name: "what is undone side by side counts as many branches that wait",
+    law: 50,
+    file: interpreter("Undoing"),
+    from: "Effect.sync(replay.sideBySide(lines.length, concurrency))",
+    to: "Effect.sync(() => void replay)",
+    tests: laws
+  },
+  {
+    name: "a transaction goes on after a write that was cut off",
+    law: 47,
+    file: interpreter("Recorder"),
+    from: "isWhole ? write : unsure()",
+    to: "write",
+    tests: ["test/saga/Recorder.test.ts"]
   },
   {
     name: "the second time a step is taken it is the same step",

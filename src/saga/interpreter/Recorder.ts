@@ -57,6 +57,8 @@ export const make = (options: RecorderOptions): Recorder => {
   const lock = Semaphore.makeUnsafe(1)
   let { create, length, status } = options
   let noted = length
+  /** False from the beginning of a write that others wait for until it has come to an end that is known. */
+  let isWhole = true
   let pending: Array<JournalEntry> = []
 
   const entry = (event: SagaEvent): JournalEntry => ({ at: clock.currentTimeMillisUnsafe(), epoch, event })
@@ -94,16 +96,28 @@ export const make = (options: RecorderOptions): Recorder => {
       return send(next)
     })
 
+  /** After a write that was cut off nobody knows where the journal ends, so that there is nothing to go on from. */
+  const whole = <A>(write: Effect.Effect<A>) => Effect.suspend(() => isWhole ? write : unsure())
+
+  const flushLocked = Effect.suspend(() => {
+    isWhole = false
+    return Effect.map(flushing(false), () => {
+      isWhole = true
+    })
+  })
+
   const transact: Recorder["transact"] = (effect, event, onCommit) =>
     Effect.uninterruptibleMask((restore) => {
       let isLocked = false
       let sent = 0
       // Nobody else may write between here and the end of the transaction.
       const inside = Effect.tap(restore(effect), () =>
-        Effect.map(lock.take(1), () => {
+        Effect.flatMap(lock.take(1), () => {
           isLocked = true
+          return whole(Effect.void)
         }))
       const transaction = journal.transact(inside, (result) => {
+        isWhole = false
         const entries = [...pending, entry(event(result))]
         sent = entries.length
         return write(entries, false)
@@ -112,6 +126,7 @@ export const make = (options: RecorderOptions): Recorder => {
         Effect.tap((exit) =>
           Effect.sync(() => {
             if (Exit.isFailure(exit)) return
+            isWhole = true
             // What was noted meanwhile stays for the next write.
             pending = pending.slice(sent - 1)
             length += sent
@@ -135,7 +150,7 @@ export const make = (options: RecorderOptions): Recorder => {
       return noted++
     },
     count: () => noted,
-    flush: Effect.suspend(() => pending.length === 0 ? Effect.void : lock.withPermit(flushing(false))),
+    flush: Effect.suspend(() => pending.length === 0 ? Effect.void : lock.withPermit(whole(flushLocked))),
     flushAlone: flushing(false),
     close: flushing(true),
     transact
