@@ -65,6 +65,20 @@ describe("Recorder", () => {
       assert.deepStrictEqual(yield* entries, [])
     }))
 
+  it.effect("law 47: what another branch is writing is waited for, as it may hold what was noted here", () =>
+    Effect.gen(function*() {
+      const { hang, recorder } = yield* make
+      hang.appends = true
+      recorder.note({ _tag: "StepStarted", step: "a", kind: "compensatable" })
+      recorder.note({ _tag: "StepStarted", step: "b", kind: "compensatable" })
+      const first = yield* Effect.forkChild(recorder.flush)
+      yield* Deferred.await(hang.begun)
+      const second = yield* Effect.forkChild(recorder.flush)
+      yield* Effect.repeat(Effect.yieldNow, { times: 100 })
+      assert.isUndefined(second.pollUnsafe())
+      yield* Fiber.interruptAll([second, first])
+    }))
+
   it.effect("a transaction takes along what was noted before it, and what is noted meanwhile comes after it", () =>
     Effect.gen(function*() {
       const { entries, recorder } = yield* make

@@ -150,7 +150,8 @@ export const make = (options: RecorderOptions): Recorder => {
       return noted++
     },
     count: () => noted,
-    flush: Effect.suspend(() => pending.length === 0 ? Effect.void : lock.withPermit(whole(flushLocked))),
+    // What was noted may be in a write of another branch, which is waited for as well
+    flush: Effect.suspend(() => pending.length === 0 && isWhole ? Effect.void : lock.withPermit(whole(flushLocked))),
     flushAlone: flushing(false),
     close: flushing(true),
     transact
