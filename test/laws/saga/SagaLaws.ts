@@ -78,6 +78,7 @@ const caught = (part: Shape): Shape => ({
 const stoppedBranches = (concurrency: number): ReadonlyArray<Shape> => [
   caught(parallel(concurrency, step("a", "fails"), step("b", "succeeds"), step("c", "succeeds"))),
   caught(parallel(concurrency, sequence(step("a", "succeeds"), step("b", "fails")), step("c", "hangs"))),
+  caught(parallel(concurrency, step("c", "hangs"), step("a", "fails"))),
   parallel(
     concurrency,
     caught(sequence(parallel(concurrency, step("a", "succeeds"), step("b", "succeeds")), step("c", "fails"))),
