@@ -146,9 +146,9 @@ export const sagaMutants: ReadonlyArray<Mutant> = [
   {
     name: "a branch that was told to stop is waited for in the replay",
     law: 50,
-    file: interpreter("Replay"),
-    from: "if (halt?.isOn !== true) waiting++",
-    to: "waiting++",
+    file: interpreter("StepRun"),
+    from: "replay.caughtUp(mustEnd(kind, wasStarted) ? undefined : halt)",
+    to: "replay.caughtUp()",
     tests: laws
   },
   {
