@@ -42,21 +42,21 @@ const Origin = Schema.Struct({
 const decodeOrigin = Schema.decodeUnknownOption(Origin)
 
 /**
- * Which message of the group's partition a dead letter stands for: its offset in its topic. None where it came from
+ * The offset of the message of the group's partition that a dead letter stands for. None where it came from
  * another partition, as the letters do that lay here when there were fewer.
  */
-export const originOf = (
+export const messageOffset = (
   group: string,
   partition: { readonly topic: string; readonly partition: number },
   letter: LogRecord
-): { readonly offset: number } | undefined => {
+): number | undefined => {
   const headers = Option.getOrUndefined(decodeOrigin(letter.headers))
   if (
     headers?.[deadLetter.group] !== group ||
     headers[deadLetter.topic] !== partition.topic ||
     headers[deadLetter.partition] !== partition.partition
   ) return undefined
-  return { offset: headers[deadLetter.offset] }
+  return headers[deadLetter.offset]
 }
 
 /** The record that stands for a message in the dead letters: as it was, with the reason and the origin in headers. */

@@ -85,8 +85,8 @@ export const run = Effect.fnUntraced(function*(
   const readAt = (place: number) => (record: LogRecord) => RetryTopics.read(group, topic, place, record)
 
   yield* recall(log, letters, (letter) => {
-    const origin = DeadLetter.originOf(group, partition, letter)
-    if (origin !== undefined) memory.buried.add(origin.offset)
+    const offset = DeadLetter.messageOffset(group, partition, letter)
+    if (offset !== undefined) memory.buried.add(offset)
   })
   for (const [index, companion] of waiting.entries()) {
     yield* recall(log, companion, (record) => {
@@ -105,17 +105,17 @@ export const run = Effect.fnUntraced(function*(
    * written, here or by an earlier owner: it is enough that each place has committed what was seen there by now.
    */
   const settleLetter = Effect.fnUntraced(function*(letter: LogRecord): Effect.fn.Return<Settlement.Settled> {
-    const origin = DeadLetter.originOf(group, partition, letter)
-    if (origin === undefined) return "done"
+    const offset = DeadLetter.messageOffset(group, partition, letter)
+    if (offset === undefined) return "done"
     const [, ...seen] = progress.seen()
-    while (!progress.hasReached([origin.offset + 1, ...seen])) {
+    while (!progress.hasReached([offset + 1, ...seen])) {
       const isDraining = yield* Effect.raceFirst(
         Effect.as(progress.moved.await, false),
         Effect.as(Deferred.await(draining), true)
       )
       if (isDraining) return "given back"
     }
-    memory.buried.delete(origin.offset)
+    memory.buried.delete(offset)
     return "done"
   })
 

@@ -7,7 +7,8 @@ import { emptyFigures, RunnerFigures } from "../../../src/layers/onnx/RunnerFigu
 import * as RunnerProcess from "../../../src/layers/onnx/RunnerProcess.ts"
 import * as RunnerProgram from "../../../src/layers/onnx/RunnerProgram.ts"
 import { ModelRuntime } from "../../../src/services/ModelRuntime.ts"
-import { eventually, isAlive, runnersOf } from "./processes.ts"
+import { eventually } from "../../support/Processes.ts"
+import { isAlive, runnersOf } from "./processes.ts"
 import { bringUp, elementsOf, fixture, layerWith, pair, store } from "./support.ts"
 
 const MiB = 1024 * 1024

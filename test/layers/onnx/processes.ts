@@ -1,4 +1,4 @@
-import { Effect, Result, Schedule } from "effect"
+import { Result } from "effect"
 import * as NodeFs from "node:fs"
 
 /** The processes of this machine whose parent is `parent`, with their state: Z for one that ended and was not waited for. */
@@ -21,10 +21,3 @@ const isRunner = (pid: number): boolean => {
 }
 
 export const isAlive = (pid: number): boolean => NodeFs.existsSync(`/proc/${pid}`)
-
-/** Waits until the condition holds, for at most a minute. */
-export const eventually = (condition: () => boolean) =>
-  Effect.sync(condition).pipe(
-    Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced(10) }),
-    Effect.timeout("60 seconds")
-  )
