@@ -59,7 +59,7 @@ describe("a model's life over HTTP", () => {
         assert.isNotEmpty(filesIn(artifacts))
         yield* call("POST", `${models}/gone/versions`)
         yield* upload("gone", 2, new Uint8Array(yield* fixture("good/digits-mlp.onnx")))
-        const second = yield* call("GET", `${models}/gone/versions/2?wait=30s`)
+        const second = yield* call("GET", `${models}/gone/versions/2?wait=60s`)
         assert.strictEqual((yield* Schema.decodeUnknownEffect(Version)(second.json)).status, "ready")
         const both = filesIn(artifacts).length
 
@@ -116,7 +116,7 @@ describe("a model's life over HTTP", () => {
         const early = yield* call("PUT", `${models}/named/aliases/production`, { json: { version: 2 } })
         assert.strictEqual(early.status, 409, early.text)
         yield* upload("named", 2, yield* iris)
-        yield* call("GET", `${models}/named/versions/2?wait=30s`)
+        yield* call("GET", `${models}/named/versions/2?wait=60s`)
         for (const version of [1, 2]) {
           const set = yield* call("PUT", `${models}/named/aliases/production`, { json: { version } })
           assert.strictEqual(set.status, 200, set.text)
@@ -220,7 +220,7 @@ describe("a model's life over HTTP", () => {
         const model = yield* Schema.decodeUnknownEffect(Model)(made.json)
         assert.deepStrictEqual(model.tags, ["a", "b"])
         assert.strictEqual(model.description, "by a form")
-        const version = yield* call("GET", `${models}/formed/versions/1?wait=30s`)
+        const version = yield* call("GET", `${models}/formed/versions/1?wait=60s`)
         assert.strictEqual((yield* Schema.decodeUnknownEffect(Version)(version.json)).status, "ready")
       }))
 

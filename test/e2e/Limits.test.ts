@@ -10,8 +10,8 @@ class Limited extends Context.Service<Limited, Program>()("maas/test/e2e/Limits.
     Effect.gen(function*() {
       const program = yield* start(yield* dataDirectory, {
         MAAS_LIMIT_MODELS_READ: "100/minute",
-        MAAS_LIMIT_INFERENCE: "3/3 seconds",
-        MAAS_LIMIT_WRONG_KEYS: "5/2 seconds",
+        MAAS_LIMIT_INFERENCE: "3/6 seconds",
+        MAAS_LIMIT_WRONG_KEYS: "5/6 seconds",
         MAAS_LIMIT_OTHER: "6000/minute",
         MAAS_LIMIT_PLANS: JSON.stringify({ pro: { inference: "6/minute", "models-read": "off" } }),
         MAAS_TRUSTED_PROXIES: "1"
@@ -131,10 +131,10 @@ layer(Limited.layer, { excludeTestServices: true, timeout: "2 minutes" })("limit
           const answers = yield* repeat(4, (index) => infer(round + index, key))
           assert.deepStrictEqual(answers.map(({ status }) => status), [200, 200, 200, 429], answers.at(-1)?.text)
           for (const [index, { headers }] of answers.entries()) {
-            assert.strictEqual(headers.get("ratelimit-policy"), "\"inference\";q=3;w=3")
+            assert.strictEqual(headers.get("ratelimit-policy"), "\"inference\";q=3;w=6")
             assert.match(
               headers.get("ratelimit") ?? "",
-              new RegExp(`^"inference";r=${Math.max(0, 2 - index)};t=[1-3]$`)
+              new RegExp(`^"inference";r=${Math.max(0, 2 - index)};t=[1-6]$`)
             )
           }
           assert.strictEqual((yield* infer(round, yield* newKey())).status, 200)
@@ -150,7 +150,7 @@ layer(Limited.layer, { excludeTestServices: true, timeout: "2 minutes" })("limit
       const wrong = [{ ...inputs[0], data: [1, 2, "3", 4] }]
       const first = yield* infer(0, key, { inputs: wrong })
       assert.strictEqual(first.status, 400)
-      assert.match(first.headers.get("ratelimit") ?? "", /^"inference";r=2;t=3$/)
+      assert.match(first.headers.get("ratelimit") ?? "", /^"inference";r=2;t=6$/)
       const second = yield* infer(1, key, { model: "nobody", inputs })
       assert.strictEqual(second.status, 404)
       assert.match(second.headers.get("ratelimit") ?? "", /^"inference";r=1;/)

@@ -81,7 +81,7 @@ it.live(
           "--generation-database",
           "none",
           "--request-timeout",
-          "10",
+          "60",
           // A stream of events has no end while its version waits for an upload, and the tool reads answers whole
           "--exclude-path-regex",
           "/events$",

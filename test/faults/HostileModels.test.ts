@@ -34,8 +34,8 @@ const Guarded = Layer.effect(
   Running,
   Effect.gen(function*() {
     const program = yield* start(yield* dataDirectory, {
-      MAAS_LOAD_TIMEOUT: "5 seconds",
-      MAAS_INFERENCE_TIMEOUT: "2 seconds",
+      MAAS_LOAD_TIMEOUT: "30 seconds",
+      MAAS_INFERENCE_TIMEOUT: "4 seconds",
       MAAS_MODEL_MEMORY_LIMIT: "256 MiB"
     })
     yield* deploy(program, "iris", new Uint8Array(yield* fixture("good/iris-logreg.onnx")))

@@ -42,7 +42,7 @@ describe("the program is ended while tasks wait and run, and started again", () 
         const ids = yield* Effect.forEach(Array.from({ length: 20 }), () => submit(first, iris), { concurrency: 6 })
         yield* end(first, "SIGKILL")
 
-        const second = yield* start(directory, { MAAS_INFERENCE_TIMEOUT: "2 seconds" })
+        const second = yield* start(directory, { MAAS_INFERENCE_TIMEOUT: "5 seconds" })
         for (const id of ids) yield* until(second, id, ({ endedAt }) => endedAt !== null)
         yield* until(second, running, ({ endedAt }) => endedAt !== null)
         assert.deepStrictEqual(yield* events(second, running), ["queued", "running", "running", "failed"])
@@ -66,7 +66,7 @@ describe("the program is ended while tasks wait and run, and started again", () 
         yield* until(first, running, ({ state }) => state === "running")
         assert.strictEqual(yield* end(first, "SIGTERM"), 0, first.output())
 
-        const second = yield* start(directory, { MAAS_INFERENCE_TIMEOUT: "2 seconds" })
+        const second = yield* start(directory, { MAAS_INFERENCE_TIMEOUT: "5 seconds" })
         yield* until(second, running, ({ endedAt }) => endedAt !== null)
         assert.deepStrictEqual(yield* events(second, running), ["queued", "running", "queued", "running", "failed"])
       }),

@@ -10,8 +10,8 @@ import { openProxy } from "../support/TcpProxy.ts"
 import { models, until } from "./Outage.ts"
 
 /** Far above what callers are promised (2 s for readiness, about 5 s for the rest), far below what the driver takes. */
-const readyWithin = "5 seconds"
-const answeredWithin = "12 seconds"
+const readyWithin = "10 seconds"
+const answeredWithin = "18 seconds"
 
 const Version = Schema.Struct({ status: Schema.String, error: Schema.Unknown })
 
@@ -96,12 +96,12 @@ describe("PostgreSQL hangs while the program runs, and closes no connection", ()
         yield* isUnavailable(program)
         yield* proxy.flow
         yield* until(program, "isUp")
-        const { json } = yield* request(program, "GET", `${models}/iris/versions/1?wait=30s`)
+        const { json } = yield* request(program, "GET", `${models}/iris/versions/1?wait=60s`)
         const version = yield* Schema.decodeUnknownEffect(Version)(json)
         assert.strictEqual(version.status, "ready", JSON.stringify(version.error))
 
         yield* proxy.stall
-        const code = yield* end(program, "SIGTERM").pipe(Effect.timeout("25 seconds"))
+        const code = yield* end(program, "SIGTERM").pipe(Effect.timeout("60 seconds"))
         assert.strictEqual(code, 0, program.output())
       })
   )

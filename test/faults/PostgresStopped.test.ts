@@ -48,7 +48,7 @@ describe("PostgreSQL stops while the program runs", () => {
         yield* until(program, "isDown")
         yield* proxy.restore
         yield* until(program, "isUp")
-        const { json } = yield* request(program, "GET", `${models}/iris/versions/1?wait=30s`)
+        const { json } = yield* request(program, "GET", `${models}/iris/versions/1?wait=60s`)
         const version = yield* Schema.decodeUnknownEffect(Version)(json)
         assert.strictEqual(version.status, "ready", JSON.stringify(version.error))
         assert.isNull(program.process.exitCode)

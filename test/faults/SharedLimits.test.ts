@@ -112,25 +112,25 @@ RedisServer.describeWithRedis("limits of three processes on one Redis", () => {
     () =>
       Effect.gen(function*() {
         const redis = yield* RedisServer.start()
-        const programs = yield* replicas(2, "8/3 seconds; local=4", redis)
+        const programs = yield* replicas(2, "8/6 seconds; local=4", redis)
         const [one, other] = programs
         if (one === undefined || other === undefined) return assert.fail("no programs")
         yield* Effect.forEach(programs, (program) => untilShared(program, true))
 
         yield* redis.kill
         yield* Effect.forEach(programs, (program) => untilShared(program, false))
-        yield* Effect.sleep("3 seconds")
+        yield* Effect.sleep("6 seconds")
         for (const program of programs) {
           const answers = yield* inTurn([program], 6)
           assert.strictEqual(passed(answers), 4)
-          assert.strictEqual(answers[0]?.headers.get("ratelimit-policy"), "\"models-read\";q=4;w=3")
+          assert.strictEqual(answers[0]?.headers.get("ratelimit-policy"), "\"models-read\";q=4;w=6")
           const metrics = (yield* request(program, "GET", "/metrics")).text
           assert.match(metrics, /rate_limiter_unshared_total\{policy="models-read",by="local"\} [1-9]/)
         }
 
         yield* redis.restart
         yield* Effect.forEach(programs, (program) => untilShared(program, true))
-        yield* Effect.sleep("3 seconds")
+        yield* Effect.sleep("6 seconds")
         const together = yield* inTurn(programs, 12)
         assert.strictEqual(passed(together), 8)
         const refused = together.at(-1)

@@ -16,7 +16,8 @@ const program = Effect.gen(function*() {
   const saga = paused(({ checkFence }) =>
     Effect.gen(function*() {
       yield* Console.log("working")
-      yield* Effect.sleep("2 seconds")
+      // Long enough to be stopped in, and over before the lease is
+      yield* Effect.sleep("5 seconds")
       yield* checkFence
       yield* Effect.orDie(sql`INSERT INTO effects VALUES ('former owner')`)
       return "former owner"

@@ -41,9 +41,9 @@ export const descendantsOf = (pid: number | undefined): ReadonlyArray<Process> =
   return below(pid)
 }
 
-/** The processes that models run in. */
+/** The processes that models run in, also one that has begun and not yet named itself. */
 export const runnersOf = (pid: number | undefined): ReadonlyArray<Process> =>
-  descendantsOf(pid).filter(({ command }) => command.startsWith("maas-runner"))
+  descendantsOf(pid).filter(({ command }) => /^maas-runner|onnx\/runner\/main/.test(command))
 
 /** Those of them that still run. */
 export const alive = (processes: ReadonlyArray<Process>): ReadonlyArray<Process> =>
@@ -55,9 +55,9 @@ export const alive = (processes: ReadonlyArray<Process>): ReadonlyArray<Process>
 /** Whether it was stopped by a signal, and so can start no other. */
 export const isStopped = (pid: number): boolean => read(pid)?.state === "T"
 
-/** Waits until the condition holds, for at most ten seconds. */
+/** Waits until the condition holds, for at most a minute. */
 export const eventually = (condition: () => boolean) =>
   Effect.sync(condition).pipe(
     Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("20 millis") }),
-    Effect.timeout("10 seconds")
+    Effect.timeout("60 seconds")
   )

@@ -96,8 +96,11 @@ const reasonOf = (cause: unknown, body: WireRequest["body"]): Reason => {
   return code === "UND_ERR_HEADERS_TIMEOUT" ? "late" : "broken"
 }
 
-/** An attempt ends a little before the deadline of all, so that something can still be made of its failure. */
-const attemptMillis = (left: number): number => left - Math.min(50, left / 4)
+/**
+ * An attempt ends a little before the deadline of all, so that something can still be made of its failure, also by a
+ * process that is busy just then.
+ */
+const attemptMillis = (left: number): number => left - Math.min(250, left / 8)
 
 /** Sends a request; what is answered ends it, for the reason given. */
 type Send<Body> = (

@@ -5,7 +5,7 @@ import { deploy, end, fixture, request } from "../../support/Program.ts"
 import type { Answer } from "../../support/Program.ts"
 import { call, Roles } from "../../support/Roles.ts"
 
-const settings = { MAAS_UPSTREAM_CIRCUIT: "3 failures; open=1s; growth=1", MAAS_UPSTREAM_TIMEOUT: "5 seconds" }
+const settings = { MAAS_UPSTREAM_CIRCUIT: "3 failures; open=1s; growth=1", MAAS_UPSTREAM_TIMEOUT: "10 seconds" }
 const models = "/api/v1/models"
 const octets = { "content-type": "application/octet-stream" }
 const inputs = [{ name: "input", shape: [1, 4], datatype: "FP32", data: [5.1, 3.5, 1.4, 0.2] }]
