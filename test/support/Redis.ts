@@ -101,7 +101,7 @@ export const start = Effect.fnUntraced(function*(options: RedisServerOptions = {
     yield* tellAt(port, password === undefined ? ["PING"] : [`AUTH ${password}`, "PING"]).pipe(
       Effect.filterOrFail((answer) => answer.includes("+PONG"), (answer) => new Error(answer)),
       Effect.retry(Schedule.spaced("10 millis")),
-      Effect.timeout("10 seconds"),
+      Effect.timeout("60 seconds"),
       Effect.orDie
     )
     return server
@@ -137,6 +137,13 @@ export const start = Effect.fnUntraced(function*(options: RedisServerOptions = {
 
 export type RedisServer = Effect.Success<ReturnType<typeof start>>
 
+/** For tests that are about other things than a server that is late, as every server is on a machine that is busy. */
+export const patient = {
+  commandTimeout: "60 seconds",
+  connectTimeout: "60 seconds",
+  hungAfter: "2 minutes"
+} satisfies Partial<RedisOptions>
+
 /** A client of its own; it connects in the background, and logs to nobody but `logger`. */
 export const client = (options: RedisOptions, logger?: Logger.Logger<unknown, unknown>) =>
   Layer.build(Redis.layer(options)).pipe(
@@ -147,7 +154,7 @@ export const client = (options: RedisOptions, logger?: Logger.Logger<unknown, un
 const until = (isConnected: boolean) => (redis: Redis.Redis["Service"]) =>
   redis.isConnected.pipe(
     Effect.repeat({ until: (now) => now === isConnected, schedule: Schedule.spaced("10 millis") }),
-    Effect.timeout("10 seconds"),
+    Effect.timeout("60 seconds"),
     Effect.orDie
   )
 

@@ -100,8 +100,8 @@ const server = Effect.gen(function*() {
     child.once("error", (error) => resume(new PostgresNotStarted({ log: error.message })))
     child.once("exit", () => resume(new PostgresNotStarted({ log })))
   }).pipe(Effect.timeoutOrElse({
-    duration: "60 seconds",
-    orElse: () => new PostgresNotStarted({ log: "not ready after 60 seconds" })
+    duration: "3 minutes",
+    orElse: () => new PostgresNotStarted({ log: "not ready after 3 minutes" })
   }))
 
   return `postgres://postgres@127.0.0.1:${port}/postgres`

@@ -41,7 +41,7 @@ export const redis = Layer.effect(
   TimedCircuitStores,
   Effect.gen(function*() {
     const server = yield* RedisServer.start()
-    const redis = yield* RedisServer.client({ url: server.url, commandTimeout: "20 seconds", hungAfter: "30 seconds" })
+    const redis = yield* RedisServer.client({ url: server.url, ...RedisServer.patient })
     yield* RedisServer.untilConnected(redis)
     let opened = 0
     return TimedCircuitStores.of({

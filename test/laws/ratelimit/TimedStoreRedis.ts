@@ -39,7 +39,7 @@ const scripts = { forgetting: scriptsWith(true), keeping: scriptsWith(false) }
 
 const make = Effect.gen(function*() {
   const server = yield* RedisServer.start()
-  const redis = yield* RedisServer.client({ url: server.url, commandTimeout: "10 seconds", hungAfter: "20 seconds" })
+  const redis = yield* RedisServer.client({ url: server.url, ...RedisServer.patient })
   yield* RedisServer.untilConnected(redis)
   let opened = 0
   return TimedStores.of({

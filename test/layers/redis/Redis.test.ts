@@ -12,9 +12,15 @@ import * as Redis from "../../../src/layers/redis/Redis.ts"
 import type { RedisError } from "../../../src/layers/redis/RedisErrors.ts"
 import * as FakeRedis from "../../support/FakeRedis.ts"
 import { eventually } from "../../support/Processes.ts"
-import { client, describeWithRedis, start, untilConnected, untilDisconnected } from "../../support/Redis.ts"
+import { client, describeWithRedis, patient, start, untilConnected, untilDisconnected } from "../../support/Redis.ts"
 
-const at = (port: number) => ({ url: Redacted.make(`redis://127.0.0.1:${port}`) })
+/** On virtual time it is the machine alone that could be slow to connect. */
+const at = (
+  port: number
+) => ({ url: Redacted.make(`redis://127.0.0.1:${port}`), connectTimeout: "60 seconds" } as const)
+
+/** So short that a test may wait for it, so long that a server that does answer is in time on a machine that is busy. */
+const soon = { commandTimeout: "3 seconds", hungAfter: "4 seconds" } as const
 
 /** Why a command had no answer. */
 const reasonOf = (error: RedisError) => error._tag === "RedisUnavailable" ? error.reason : error.answer
@@ -29,7 +35,7 @@ describeWithRedis("a connection to Redis", () => {
     Effect.gen(function*() {
       const server = yield* start()
       yield* server.kill
-      const redis = yield* client({ url: server.url })
+      const redis = yield* client({ url: server.url, ...patient })
       assert.strictEqual(yield* failing(redis), "NotConnected")
       for (const _ of [1, 2]) {
         yield* server.restart
@@ -46,7 +52,7 @@ describeWithRedis("a connection to Redis", () => {
     () =>
       Effect.gen(function*() {
         const server = yield* start()
-        const redis = yield* client({ url: server.url })
+        const redis = yield* client({ url: server.url, ...soon })
         yield* untilConnected(redis)
         yield* redis.send(["SET", "k", "v"])
         yield* server.stop
@@ -63,7 +69,7 @@ describeWithRedis("a connection to Redis", () => {
   it.live("a script that the server forgot is sent again", () =>
     Effect.gen(function*() {
       const server = yield* start()
-      const redis = yield* client({ url: server.url })
+      const redis = yield* client({ url: server.url, ...patient })
       const script = LuaScript.make("return { KEYS[1], ARGV[1], 2 ^ 52 + 1 }")
       yield* untilConnected(redis)
       for (const _ of [1, 2]) {
@@ -77,7 +83,7 @@ describeWithRedis("a connection to Redis", () => {
   it.live("an answer that is an error is told as it is", () =>
     Effect.gen(function*() {
       const server = yield* start()
-      const redis = yield* client({ url: server.url })
+      const redis = yield* client({ url: server.url, ...patient })
       yield* untilConnected(redis)
       const error = yield* Effect.flip(redis.send(["INCR"]))
       assert(error._tag === "RedisRefused")
@@ -90,7 +96,7 @@ describeWithRedis("a connection to Redis", () => {
       const lines: Array<string> = []
       const logger = loggerTo(lines)
       const server = yield* start({ password: "s3cret-of-redis" })
-      const redis = yield* client({ url: server.url }, logger)
+      const redis = yield* client({ url: server.url, ...patient }, logger)
       yield* untilConnected(redis)
       assert.strictEqual(yield* redis.send(["PING"]), "PONG")
       yield* client({ url: Redacted.make(`redis://:wr0ng-one@127.0.0.1:${server.port}`) }, logger)
@@ -124,7 +130,7 @@ describeWithRedis("a connection to Redis", () => {
         Effect.sync(() => setDefaultCACertificates([...trusted, readFileSync(certificate, "utf8")])),
         () => Effect.sync(() => setDefaultCACertificates(trusted))
       )
-      const redis = yield* client({ url: server.url })
+      const redis = yield* client({ url: server.url, ...patient })
       yield* untilConnected(redis)
       assert.strictEqual(yield* redis.send(["PING"]), "PONG")
     }).pipe(Effect.scoped))
@@ -207,7 +213,7 @@ describe("a Redis that misbehaves", () => {
           },
           shakesHands: false
         })
-        const redis = yield* client(at(server.port))
+        const redis = yield* client({ ...at(server.port), ...soon })
         yield* untilConnected(redis)
         yield* Effect.exit(redis.send(["GET", "k"]))
         yield* eventually(() => connections === 2)
@@ -245,9 +251,10 @@ describe("a Redis that misbehaves", () => {
       })
       const polite = yield* FakeRedis.start({ answer: () => undefined })
       const scope = yield* Scope.make()
-      const [connected] = yield* Effect.forEach([polite, silent], ({ port }) => client(at(port))).pipe(
-        Scope.provide(scope)
-      )
+      const [connected] = yield* Effect.forEach([polite, silent], ({ port }) => client({ ...at(port), ...patient }))
+        .pipe(
+          Scope.provide(scope)
+        )
       assert(connected !== undefined)
       yield* untilConnected(connected)
       yield* Deferred.await(asked)
