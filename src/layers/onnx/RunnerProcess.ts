@@ -39,7 +39,8 @@ const watchMillis = 25
 /** Looks without work before the watch sleeps until there is some. */
 const idleLooks = 40
 
-const startMillis = 15_000
+/** A process that says nothing for so long will never; on a machine that is busy starting takes long. */
+const startMillis = 60_000
 const exitMillis = 500
 
 /**

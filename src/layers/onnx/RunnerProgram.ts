@@ -95,7 +95,7 @@ const says = (command: string, args: ReadonlyArray<string>, expected: RegExp): E
       NodeChildProcess.execFile(
         command,
         args,
-        { timeout: 5_000 },
+        { timeout: 60_000 },
         (error, stdout) => resume(Effect.succeed(error === null && expected.test(stdout)))
       )
     )

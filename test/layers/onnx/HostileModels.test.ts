@@ -8,7 +8,6 @@ import { bringUp, elementsOf, layerWith, pair, store, tensor } from "./support.t
 const MiB = 1024 * 1024
 
 const refused = {
-  "loops-for-ever": ["deadline_exceeded", /within 5000 ms.*loop/],
   "eats-memory-at-run": ["memory_exceeded", /MAAS_MODEL_MEMORY_LIMIT/],
   "eats-memory-at-load": ["memory_exceeded", /MAAS_MODEL_MEMORY_LIMIT/],
   "grows-for-ever": ["memory_exceeded", /MAAS_MODEL_MEMORY_LIMIT/],
@@ -19,26 +18,26 @@ const refused = {
 
 const irisRow = tensor("input", "FP32", [1, 4], [5.1, 3.5, 1.4, 0.2])
 
-layer(
-  layerWith({
-    memoryBytes: 256 * MiB,
-    inferenceTimeout: Duration.seconds(2),
-    loadTimeout: Duration.seconds(5),
-    maxWaiting: 8,
-    window: 4
-  }),
-  { excludeTestServices: true, timeout: "2 minutes" }
-)("Hostile models", (it) => {
-  for (const [name, [code, message]] of Object.entries(refused)) {
-    it.effect(`${name} is refused as ${code}`, () =>
-      Effect.gen(function*() {
-        const runtime = yield* ModelRuntime
-        const failure = yield* Effect.flip(runtime.validate(yield* store(`hostile/${name}`)))
-        assert.strictEqual("code" in failure && failure.code, code)
-        assert.match(failure.message, message)
-      }))
-  }
+/** Where time runs out, that is of the model's own making, and not the machine's. */
+const patient = { memoryBytes: 256 * MiB, inferenceTimeout: Duration.minutes(1), loadTimeout: Duration.minutes(1) }
 
+layer(
+  layerWith({ ...patient, loadTimeout: Duration.seconds(5) }),
+  { excludeTestServices: true, timeout: "2 minutes" }
+)("Hostile models that take for ever to open", (it) => {
+  it.effect("loops-for-ever is refused as deadline_exceeded", () =>
+    Effect.gen(function*() {
+      const runtime = yield* ModelRuntime
+      const failure = yield* Effect.flip(runtime.validate(yield* store("hostile/loops-for-ever")))
+      assert.strictEqual("code" in failure && failure.code, "deadline_exceeded")
+      assert.match(failure.message, /within 5000 ms.*loop/)
+    }))
+})
+
+layer(
+  layerWith({ ...patient, inferenceTimeout: Duration.seconds(5), maxWaiting: 8, window: 4 }),
+  { excludeTestServices: true, timeout: "2 minutes" }
+)("Hostile models that take for ever to run", (it) => {
   it.effect(
     "a model that hangs on some input is ended after its time, and its neighbour never waits",
     () =>
@@ -61,13 +60,13 @@ layer(
                 yield* Effect.sleep(2)
               }
               // One that waited behind the other would be answered once.
-              assert.isAbove(calls, 10)
+              assert.isAbove(calls, 1)
               return yield* Fiber.join(fiber)
             })
           )
         )
         assert.strictEqual(failure._tag, "InferenceTimeout")
-        assert.isAtLeast(Duration.toMillis(duration), 1_990)
+        assert.isAtLeast(Duration.toMillis(duration), 4_990)
         assert.strictEqual(figures.kills.deadline, killed + 1)
         const answered = yield* runtime.infer(hanging, [yield* pair(1, 2)])
         assert.deepStrictEqual(elementsOf(answered[0]), [1, 2])
@@ -112,6 +111,18 @@ layer(
         assert.strictEqual(figures.inFlight, 0)
       })
   )
+})
+
+layer(layerWith(patient), { excludeTestServices: true, timeout: "2 minutes" })("Hostile models", (it) => {
+  for (const [name, [code, message]] of Object.entries(refused)) {
+    it.effect(`${name} is refused as ${code}`, () =>
+      Effect.gen(function*() {
+        const runtime = yield* ModelRuntime
+        const failure = yield* Effect.flip(runtime.validate(yield* store(`hostile/${name}`)))
+        assert.strictEqual("code" in failure && failure.code, code)
+        assert.match(failure.message, message)
+      }))
+  }
 
   it.effect("a model that takes all memory on some input fails that call only", () =>
     Effect.gen(function*() {
@@ -155,7 +166,7 @@ layer(
         const turnedAway = yield* Effect.flip(infer(1))
         assert.match(turnedAway.message, /2 times in a row; it is started again in 1 s/)
         assert.strictEqual(figures.crashes, crashes + 3)
-        yield* Effect.retry(infer(1), Schedule.spaced(20).pipe(Schedule.upTo({ duration: "5 seconds" })))
+        yield* Effect.retry(infer(1), Schedule.spaced(20).pipe(Schedule.upTo({ duration: "1 minute" })))
       })
   )
 
