@@ -80,7 +80,7 @@ export const serveCommand = Effect.fnUntraced(function*(
   yield* Effect.tryPromise(() => fetch(ready)).pipe(
     Effect.filterOrFail(({ ok }) => ok),
     Effect.retry(Schedule.spaced("50 millis")),
-    Effect.timeout("30 seconds"),
+    Effect.timeout("2 minutes"),
     Effect.mapError(() => new Error(`${command[0]} is not ready:\n${output}`)),
     Effect.orDie
   )

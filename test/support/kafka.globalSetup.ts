@@ -14,12 +14,15 @@ declare module "vitest" {
   }
 }
 
+/** Of a node that is never killed: one that stands still with the machine is not to count as gone. */
+const properties = () => "broker.session.timeout.ms=60000"
+
 /** Vitest calls this once before the first test; what it returns is called after the last. */
 export default (project: TestProject): Promise<() => Promise<void>> => {
   const scope = Scope.makeUnsafe()
   const nodes = new Map<string, Promise<string>>()
   const startNode = (version: string) =>
-    Effect.runPromise(start({ version }).pipe(Scope.provide(scope), Effect.map(({ address }) => address)))
+    Effect.runPromise(start({ version, properties }).pipe(Scope.provide(scope), Effect.map(({ address }) => address)))
 
   const server = createServer((request, response) => {
     const version = request.url?.slice(1) ?? ""

@@ -14,7 +14,7 @@ import { eventually } from "./EventLogFixtures.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
 const adapters = DeadLettersPg.layer().pipe(
-  Layer.provideMerge(PgMessaging.layer({ eventLog: { lease: "3 seconds" } })),
+  Layer.provideMerge(PgMessaging.layer()),
   Layer.provide(SecureRandomNode.layer),
   // The failures are the point of these tests; their log lines are not.
   Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, "None"))

@@ -9,6 +9,14 @@ export class Leases extends Context.Service<Leases, {
   readonly end: (group: string) => Effect.Effect<void>
 }>()("maas/test/contract/messaging/EventLogFixtures/Leases") {}
 
+/**
+ * Of the members of every group. What is expected of them rests on it that they keep it, so it is longer than the
+ * machine may stand still.
+ */
+export const lease = "10 seconds"
+/** How long a handler works who is to work for longer than that. */
+export const longerThanLease = "11 seconds"
+
 export const text = (record: { readonly value: Uint8Array }) => new TextDecoder().decode(record.value)
 
 export const recordOf = (topic: string, key: string, value: string): NewRecord => ({
@@ -54,16 +62,24 @@ export const member = Effect.fnUntraced(
   function*(name: string, subscription: Subscription, seen: Queue.Enqueue<Delivery>) {
     const log = yield* EventLog
     const held = new Set<number>()
+    let taken = 0
     const fiber = yield* Effect.forkScoped(log.subscribe(subscription, (partition) =>
       Effect.gen(function*() {
         held.add(partition.partition)
         while (true) {
           const batch = yield* partition.take
+          taken += batch.length
           yield* Queue.offerAll(seen, batch.map((record) => ({ member: name, record })))
           yield* Effect.ignore(partition.commit((batch.at(-1)?.offset ?? 0) + 1))
         }
       }).pipe(Effect.ensuring(Effect.sync(() => held.delete(partition.partition))))))
-    return { held: Effect.sync(() => [...held].toSorted((a, b) => a - b)), leave: Fiber.interrupt(fiber), fiber }
+    return {
+      held: Effect.sync(() => [...held].toSorted((a, b) => a - b)),
+      /** How many records it has got so far. */
+      taken: Effect.sync(() => taken),
+      leave: Fiber.interrupt(fiber),
+      fiber
+    }
   }
 )
 

@@ -1,11 +1,14 @@
-import { Array, Duration, Effect, Layer } from "effect"
+import { Array, Effect, Layer } from "effect"
 import * as EventLogKafka from "../../../src/layers/kafka/EventLogKafka.ts"
 import * as KafkaClient from "../../../src/layers/kafka/KafkaClient.ts"
 import { brokers, describeWithKafka, describeWithKafkaNode } from "../../support/Kafka.ts"
 import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract } from "./EventLogContract.ts"
-import { Leases } from "./EventLogFixtures.ts"
+import { lease, Leases } from "./EventLogFixtures.ts"
 import { payloadContract } from "./PayloadContract.ts"
+
+/** A broker that is late, as every broker is on a machine that is busy, is not away. */
+const patient = { connectTimeout: "60 seconds", requestTimeout: "60 seconds" } as const
 
 /** Puts all members out of their group, as the coordinator does with those that it has not heard of for too long. */
 const putOut = (client: KafkaClient.KafkaClient, group: string) =>
@@ -24,12 +27,7 @@ const leases = (addresses: Array.NonEmptyReadonlyArray<string>) =>
   Layer.effect(
     Leases,
     Effect.map(
-      KafkaClient.make({
-        brokers: addresses,
-        clientId: "test",
-        connectTimeout: Duration.seconds(3),
-        requestTimeout: Duration.seconds(5)
-      }),
+      KafkaClient.make({ ...patient, brokers: addresses, clientId: "test" }),
       (client) => ({ end: (group: string) => putOut(client, group) })
     )
   )
@@ -39,7 +37,12 @@ const adapter = (version?: string) =>
     Effect.map(brokers(version), (addresses) =>
       Layer.merge(
         leases(addresses),
-        EventLogKafka.layer({ brokers: addresses, sessionTimeout: "3 seconds", heartbeatInterval: "200 millis" })
+        EventLogKafka.layer({
+          ...patient,
+          brokers: addresses,
+          sessionTimeout: lease,
+          heartbeatInterval: "200 millis"
+        })
       ))
   )
 

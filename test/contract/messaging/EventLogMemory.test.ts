@@ -3,11 +3,11 @@ import { EventLog } from "../../../src/messaging/EventLog.ts"
 import * as EventLogMemory from "../../../src/messaging/EventLogMemory.ts"
 import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract } from "./EventLogContract.ts"
-import { Leases } from "./EventLogFixtures.ts"
+import { lease, Leases } from "./EventLogFixtures.ts"
 import { payloadContract } from "./PayloadContract.ts"
 
 const adapter = Layer.effectContext(Effect.sync(() => {
-  const { endLeases, log } = EventLogMemory.make({ lease: "3 seconds" })
+  const { endLeases, log } = EventLogMemory.make({ lease })
   return Context.make(EventLog, log).pipe(Context.add(Leases, { end: endLeases }))
 }))
 

@@ -4,7 +4,7 @@ import { SqlClient } from "effect/sql"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
 import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract } from "./EventLogContract.ts"
-import { eventually, Leases } from "./EventLogFixtures.ts"
+import { eventually, lease, Leases } from "./EventLogFixtures.ts"
 import { payloadContract } from "./PayloadContract.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
@@ -18,16 +18,16 @@ const leases = Layer.effect(
 
 eventLogContract(
   "EventLogPg",
-  Layer.provideMerge(leases, PgMessaging.layer({ eventLog: { lease: "3 seconds" } }))
+  Layer.provideMerge(leases, PgMessaging.layer({ eventLog: { lease } }))
 )
 
-consumerContract("Consumer on PostgreSQL", PgMessaging.layer({ eventLog: { lease: "3 seconds" } }))
+consumerContract("Consumer on PostgreSQL", PgMessaging.layer({ eventLog: { lease } }))
 
-payloadContract("Large payloads on PostgreSQL", PgMessaging.layer({ eventLog: { lease: "3 seconds" } }))
+payloadContract("Large payloads on PostgreSQL", PgMessaging.layer({ eventLog: { lease } }))
 
 const quiet = Layer.succeed(References.MinimumLogLevel, "None")
 
-layer(PgMessaging.layer({ eventLog: { lease: "3 seconds" } }).pipe(Layer.provideMerge(quiet)), {
+layer(PgMessaging.layer({ eventLog: { lease } }).pipe(Layer.provideMerge(quiet)), {
   excludeTestServices: true,
   timeout: "2 minutes"
 })("EventLogPg and its connections", (it) => {

@@ -1,7 +1,8 @@
 /** What becomes of a group in PostgreSQL when the processes of its members end, pause, or lose a connection. */
 import { assert, describe, it } from "@effect/vitest"
-import { Array, Context, Duration, Effect, Layer, Queue, Redacted, References, Schedule } from "effect"
+import { Array, Context, Duration, Effect, Fiber, Layer, Queue, Redacted, References, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
+import type { Statement } from "effect/sql"
 import { channel } from "../../../src/layers/postgres/messaging/Notifications.ts"
 import { groupSubject } from "../../../src/layers/postgres/messaging/PgGroup.ts"
 import * as Presence from "../../../src/layers/postgres/messaging/Presence.ts"
@@ -11,7 +12,7 @@ import { openProxy } from "../../support/TcpProxy.ts"
 import { eventually } from "./EventLogFixtures.ts"
 import * as PgMessaging from "./PgMessaging.ts"
 
-type Lease = "3 seconds" | "1 hour"
+type Lease = "10 seconds" | "1 hour"
 
 const quiet = Layer.succeed(References.MinimumLogLevel, "None")
 
@@ -22,13 +23,20 @@ const processOn = Effect.fnUntraced(function*(url: Redacted.Redacted, lease: Lea
   way.port = String(proxy.port)
   const context = yield* Layer.build(Layer.fresh(
     PgMessaging.adapters({ eventLog: { lease } }).pipe(
-      Layer.provide(Postgres.layerOf(Redacted.make(way.href), { answerWithin: "1 second" })),
+      Layer.provide(Postgres.layerOf(Redacted.make(way.href))),
       Layer.provideMerge(quiet),
       Layer.provide(Layer.succeed(Presence.Grace, Duration.fromInputUnsafe(grace)))
     )
   ))
   return { proxy, log: Context.get(context, EventLog), context }
 })
+
+/** The sessions of the database as they are now; a transaction would see them as it saw them first. */
+const sessions = (sql: SqlClient.SqlClient, which: Statement.Fragment) =>
+  Effect.andThen(
+    sql`SELECT pg_stat_clear_snapshot()`,
+    sql`SELECT FROM pg_stat_activity WHERE datname = current_database() AND ${which}`
+  )
 
 /** A topic of one partition, a member of its group that has it, and another one that waits for it. */
 const pair = Effect.fnUntraced(function*(lease: Lease, grace: Duration.Input = "1 second") {
@@ -88,7 +96,7 @@ describe.concurrent("members of a group in PostgreSQL", () => {
 
   it.live("one that is paused keeps its partitions until its lease ends, and two never work at once", () =>
     Effect.gen(function*() {
-      const { assigned, first, sql } = yield* pair("3 seconds")
+      const { assigned, first, sql } = yield* pair("10 seconds")
       yield* first.proxy.stall
       const [lease] = yield* sql`
         SELECT expires_at::text AS "end" FROM event_log_members
@@ -100,17 +108,44 @@ describe.concurrent("members of a group in PostgreSQL", () => {
 
   it.live("one that is paused while it holds the group's lock holds up the others only for a while", () =>
     Effect.gen(function*() {
-      const { assigned, first, sql } = yield* pair("3 seconds")
+      const { assigned, first, sql } = yield* pair("10 seconds")
       yield* sql.withTransaction(Effect.gen(function*() {
         yield* sql`SELECT FROM event_log_groups FOR UPDATE`
         yield* eventually(
           "both wait for the lock",
-          sql`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+          sessions(sql, sql`wait_event_type = 'Lock'`),
           (waiting) => waiting.length === 2
         )
         yield* first.proxy.stall
       }))
       assert.strictEqual(yield* inTime(Queue.take(assigned)), "second, 1 at once")
+    }).pipe(Effect.scoped))
+
+  it.live("one that is told to stop while it joins leaves nothing behind that others would wait for", () =>
+    Effect.gen(function*() {
+      const url = yield* Postgres.freshDatabase
+      const database = yield* Layer.build(PgMessaging.migrated.pipe(Layer.provideMerge(Postgres.layerOf(url))))
+      const sql = Context.get(database, SqlClient.SqlClient)
+      // The commit of a new member waits for a lock that the test holds
+      yield* sql`CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END'`
+      yield* sql`CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON event_log_members DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION wait()`
+      const { context, log } = yield* processOn(url, "1 hour", "1 second")
+      yield* log.ensureTopics([{ name: "t", partitions: 1 }])
+      const subscribed = log.subscribe({ group: "g", topics: ["t"], from: "earliest" }, () => Effect.never)
+      const leaving = yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql`SELECT pg_advisory_xact_lock(42)`
+        const joining = yield* Effect.forkScoped(Effect.provide(subscribed, context))
+        yield* eventually(
+          "it waits for the commit",
+          sessions(sql, sql`wait_event = 'advisory' AND query = 'COMMIT'`),
+          (waiting) => waiting.length === 1
+        )
+        return yield* Effect.forkScoped(Fiber.interrupt(joining), { startImmediately: true })
+      }))
+      yield* Fiber.join(leaving)
+      assert.lengthOf(yield* sql`SELECT FROM event_log_members`, 0)
     }).pipe(Effect.scoped))
 
   it.live("one that loses its connection and finds another stays, however closely the others look", () =>

@@ -65,22 +65,28 @@ export const coordinator = (
   /** What the others may know of this member: the presence that it has told them, and those that it has tried to tell. */
   const announced = new Set<Presence.Presence>()
 
-  const join = Effect.gen(function*() {
-    yield* sql`INSERT INTO event_log_groups (name) VALUES (${group}) ON CONFLICT DO NOTHING`
-    yield* lock
-    yield* sql`
-      INSERT INTO event_log_offsets (group_name, partition_id, committed)
-      SELECT ${group}, id, ${from === "latest" ? sql`next_offset` : sql`start_offset`}
-      FROM event_log_partitions WHERE topic = ANY (${topics}::text[])
-      ON CONFLICT DO NOTHING`
-    const [member] = yield* sql<{ readonly id: string }>`
-      INSERT INTO event_log_members (group_name, topics, expires_at) VALUES (${group}, ${topics}, ${leaseEnd})
-      RETURNING id`
-    if (member === undefined) return yield* Effect.die("The new member has no id")
-    announced.clear()
-    yield* announce
-    return member.id
-  }).pipe(sql.withTransaction, failure("join"))
+  /** `made` hears the id before it is known whether the transaction commits. */
+  const enter = Effect.fnUntraced(
+    function*(made: (id: string) => void) {
+      yield* sql`INSERT INTO event_log_groups (name) VALUES (${group}) ON CONFLICT DO NOTHING`
+      yield* lock
+      yield* sql`
+        INSERT INTO event_log_offsets (group_name, partition_id, committed)
+        SELECT ${group}, id, ${from === "latest" ? sql`next_offset` : sql`start_offset`}
+        FROM event_log_partitions WHERE topic = ANY (${topics}::text[])
+        ON CONFLICT DO NOTHING`
+      const [member] = yield* sql<{ readonly id: string }>`
+        INSERT INTO event_log_members (group_name, topics, expires_at) VALUES (${group}, ${topics}, ${leaseEnd})
+        RETURNING id`
+      if (member === undefined) return yield* Effect.die("The new member has no id")
+      made(member.id)
+      announced.clear()
+      yield* announce
+      return member.id
+    },
+    sql.withTransaction,
+    failure("join")
+  )
 
   const renew = (member: string, presence: Presence.Presence | undefined) =>
     sql`UPDATE event_log_members SET expires_at = ${leaseEnd}, presence = ${presence?.lock ?? null}::bigint
@@ -184,6 +190,19 @@ export const coordinator = (
       Effect.asVoid,
       failure("leave")
     )
+
+  /** Who is told to stop while the transaction commits is a member that nobody hears of; the others would wait for it. */
+  const join = Effect.suspend(() => {
+    let made: string | undefined
+    return enter((id) => {
+      made = id
+    }).pipe(Effect.onInterrupt(() =>
+      made === undefined ? Effect.void : leave(made).pipe(
+        Effect.timeoutOption(lease),
+        Effect.catch((error) => Effect.logWarning("Could not leave the consumer group; the lease will end", error))
+      )
+    ))
+  })
 
   const commit = (member: string, held: PgHeld, partitionId = held.id) => (nextOffset: number) =>
     sql`
