@@ -23,7 +23,7 @@ const processOn = Effect.fnUntraced(function*(url: Redacted.Redacted, lease: Lea
   way.port = String(proxy.port)
   const context = yield* Layer.build(Layer.fresh(
     PgMessaging.adapters({ eventLog: { lease } }).pipe(
-      Layer.provide(Postgres.layerOf(Redacted.make(way.href))),
+      Layer.provide(Postgres.layerOf(Redacted.make(way.href), { answerWithin: "20 seconds" })),
       Layer.provideMerge(quiet),
       Layer.provide(Layer.succeed(Presence.Grace, Duration.fromInputUnsafe(grace)))
     )
@@ -104,6 +104,7 @@ describe.concurrent("members of a group in PostgreSQL", () => {
       assert.strictEqual(yield* inTime(Queue.take(assigned)), "second, 1 at once")
       const [now] = yield* sql`SELECT clock_timestamp() >= ${lease?.["end"]}::timestamptz AS is_over`
       assert.deepStrictEqual(now, { isOver: true })
+      yield* first.proxy.flow
     }).pipe(Effect.scoped))
 
   it.live("one that is paused while it holds the group's lock holds up the others only for a while", () =>
@@ -119,6 +120,7 @@ describe.concurrent("members of a group in PostgreSQL", () => {
         yield* first.proxy.stall
       }))
       assert.strictEqual(yield* inTime(Queue.take(assigned)), "second, 1 at once")
+      yield* first.proxy.flow
     }).pipe(Effect.scoped))
 
   it.live("one that is told to stop while it joins leaves nothing behind that others would wait for", () =>
@@ -156,6 +158,12 @@ describe.concurrent("members of a group in PostgreSQL", () => {
       yield* lookAgain
       for (let times = 0; times < 5; times++) {
         const known = yield* members
+        // One that was ended may be seen for a while after its client has found another
+        yield* eventually(
+          "both listen, and nobody else",
+          sessions(sql, sql`query ILIKE 'LISTEN%'`),
+          (listening) => listening.length === 2
+        )
         const ended = yield* sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE datname = current_database() AND query ILIKE 'LISTEN%' AND pid <> pg_backend_pid()`
         assert.strictEqual(ended.length, 2)
