@@ -15,8 +15,9 @@ const clientOf = (url: Redacted.Redacted, options?: Partial<DatabaseClient.Datab
   DatabaseClient.layer({
     url,
     maxConnections: 10,
-    answerWithin: "20 seconds",
-    connectionWithin: "20 seconds",
+    answerWithin: "60 seconds",
+    connectionWithin: "60 seconds",
+    connectTimeout: "60 seconds",
     ...options
   })
 

@@ -5,9 +5,6 @@ import type { SqlConnection } from "effect/sql"
 import { show } from "../../resilience/PulledMetrics.ts"
 import * as WatchedSocket from "./WatchedSocket.ts"
 
-/** How long the making of a connection may take. */
-const connectTimeout = "5 seconds"
-
 export interface DatabaseClientOptions {
   readonly url: Redacted.Redacted
   /** Names the pool in the metrics; one without a name is in none. */
@@ -20,6 +17,8 @@ export interface DatabaseClientOptions {
   readonly answerWithin: Duration.Input
   /** How long a statement or a transaction may wait for a connection. */
   readonly connectionWithin: Duration.Input
+  /** How long the making of a connection may take. Default 5 seconds. */
+  readonly connectTimeout?: Duration.Input | undefined
 }
 
 const isRolledBack = Schema.is(Schema.Struct({ command: Schema.Literal("ROLLBACK") }))
@@ -56,14 +55,15 @@ const spanAttributesOf = (url: Redacted.Redacted): ReadonlyArray<readonly [strin
  * The driver lets nobody bound the wait for its pool; so this is a client of its own on the driver's connections.
  */
 const make = Effect.fnUntraced(
-  function*({ answerWithin, connectionWithin, maxConnections, maxMessageBytes, pool, url }: DatabaseClientOptions) {
+  function*(options: DatabaseClientOptions) {
+    const { answerWithin, connectionWithin, maxConnections, maxMessageBytes, pool, url } = options
     const driver = yield* PgClient.make({
       url,
       stream: WatchedSocket.connector(Redacted.value(url), answerWithin),
       applicationName: "maas",
       maxConnections,
       maxMessageSize: maxMessageBytes,
-      connectTimeout,
+      connectTimeout: options.connectTimeout ?? "5 seconds",
       transformJson: false
     })
     const waited = `No connection was free for ${Duration.format(Duration.fromInputUnsafe(connectionWithin))}`

@@ -29,10 +29,10 @@ export const query = (url: Redacted.Redacted<string>, ...statements: ReadonlyArr
     return yield* Effect.forEach(statements, (statement) => sql.unsafe<Record<string, unknown>>(statement))
   }).pipe(
     Effect.map((results) => results.flat()),
-    Effect.provide(PgClient.layer({ url, maxConnections: 1 }), { local: true })
+    Effect.provide(PgClient.layer({ url, maxConnections: 1, connectTimeout: "60 seconds" }), { local: true })
   )
 
-/** Waits until the condition holds, for ten seconds at most. */
+/** Waits until the condition holds, for a minute at most. */
 export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>) =>
   condition.pipe(
     Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("20 millis") }),

@@ -11,8 +11,9 @@ const impatient = (url: Redacted.Redacted, options?: Partial<DatabaseClient.Data
   DatabaseClient.layer({
     url,
     maxConnections: 5,
-    answerWithin: "300 millis",
-    connectionWithin: "300 millis",
+    answerWithin: "2 seconds",
+    connectionWithin: "2 seconds",
+    connectTimeout: "60 seconds",
     ...options
   })
 
@@ -38,7 +39,7 @@ const backend = Effect.flatMap(
 /** Longer than the server may be silent, spent with statements that are short. */
 const aWhile = Effect.flatMap(
   SqlClient.SqlClient,
-  (sql) => Effect.replicateEffect(sql`SELECT pg_sleep(0.1)`, 8, { discard: true })
+  (sql) => Effect.replicateEffect(sql`SELECT pg_sleep(0.3)`, 9, { discard: true })
 )
 
 /** Runs the effect while a transaction, in which nothing is asked meanwhile, waits for its end. */
@@ -58,9 +59,9 @@ const besideTransaction = Effect.fnUntraced(function*<A, E, R>(effect: Effect.Ef
   ], { concurrency: "unbounded" })
 })
 
-/** The test fails before the driver's own patience, of five seconds and more, is at an end. */
+/** Who waits without end is found out; how fast the machine is makes no difference. */
 const soon = Effect.timeoutOrElse({
-  duration: "3 seconds",
+  duration: "30 seconds",
   orElse: () => Effect.die(new Error("the caller still waits"))
 })
 
@@ -117,7 +118,7 @@ describe("DatabaseClient", () => {
         assert.isTrue(isServerAway(error), String(error))
         assert.notStrictEqual(yield* backend, before)
       }),
-      { maxConnections: 1, connectionWithin: "5 seconds" }
+      { maxConnections: 1, connectionWithin: "60 seconds" }
     ))
 
   it.live("waits neither for BEGIN nor for COMMIT nor for ROLLBACK, and uses none of the connections again", () =>
@@ -139,7 +140,7 @@ describe("DatabaseClient", () => {
           yield* proxy.flow
           assert.deepStrictEqual(yield* sql`SELECT 1 AS one`, [{ one: 1 }])
         }
-      }).pipe(Effect.provide(impatient(url)))
+      }).pipe(Effect.provide(impatient(url, { connectionWithin: "60 seconds" })))
     }).pipe(Effect.scoped))
 
   it.live("refuses who waits too long for a connection", () =>
@@ -169,7 +170,7 @@ describe("DatabaseClient", () => {
     withClient(
       Effect.gen(function*() {
         const sql = yield* SqlClient.SqlClient
-        assert.strictEqual((yield* sql`SELECT pg_sleep(0.6)`).length, 1)
+        assert.strictEqual((yield* sql`SELECT pg_sleep(2.5)`).length, 1)
       }),
       { answerWithin: "1 minute" }
     ))
@@ -182,7 +183,7 @@ describe("DatabaseClient", () => {
         const asked = yield* Effect.forkChild(sql`SELECT pg_sleep(0.1)`, { startImmediately: true })
         yield* Effect.yieldNow
         // Nothing is read, and no timer runs, for longer than the answer may take
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000)
         yield* Fiber.join(asked)
         assert.strictEqual(yield* backend, before)
       }),
@@ -218,8 +219,10 @@ describe("DatabaseClient", () => {
     withClient(
       Effect.gen(function*() {
         const sql = yield* SqlClient.SqlClient
+        const before = yield* backend
         assert.isTrue(Option.isNone(yield* soon(Effect.timeoutOption(sql`SELECT pg_sleep(60)`, "50 millis"))))
-        assert.isNumber(yield* backend)
+        // The server was told to stop, and has; the driver, which waits five seconds for that, did not give it up
+        assert.strictEqual(yield* backend, before)
       }),
       { maxConnections: 1, answerWithin: "1 minute" }
     ))
