@@ -28,7 +28,7 @@ const Delivery = Schema.Struct({
   outcome: Schema.Literals(["succeeds", "fails", "is interrupted"])
 })
 
-layer(PgMessaging.layer({ inbox: { remember: "300 millis", forgetEvery: "1 hour" } }), {
+layer(PgMessaging.layer(), {
   excludeTestServices: true,
   timeout: "2 minutes"
 })("InboxPg", (it) => {
@@ -82,7 +82,7 @@ layer(PgMessaging.layer({ inbox: { remember: "300 millis", forgetEvery: "1 hour"
       const second = yield* Effect.forkChild(inbox.once("c", "taken over", Effect.as(record("taken over"), "mine")))
       yield* eventually(
         "the second waits",
-        sql`SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted`,
+        sql`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'transactionid'`,
         (rows) => rows.length > 0
       )
       yield* Deferred.succeed(mayFail, undefined)
@@ -174,7 +174,7 @@ layer(PgMessaging.layer({ inbox: { remember: "300 millis", forgetEvery: "1 hour"
     }))
 })
 
-layer(PgMessaging.layer({ inbox: { remember: "1 second", forgetEvery: "50 millis" } }), {
+layer(PgMessaging.layer({ inbox: { remember: "30 minutes", forgetEvery: "50 millis" } }), {
   excludeTestServices: true,
   timeout: "2 minutes"
 })("InboxPg, forgetting", (it) => {
