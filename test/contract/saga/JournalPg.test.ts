@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Option, Scope } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Notifications from "../../../src/layers/postgres/messaging/Notifications.ts"
 import * as OutboxPg from "../../../src/layers/postgres/messaging/OutboxPg.ts"
@@ -84,8 +84,23 @@ describe("JournalPg", () => {
 
   it.live("law 52: who is paused within a transaction loses it with its lease", () =>
     Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
       const journal = yield* begun("1")
-      const exit = yield* Effect.exit(journal.transact(Effect.sleep("3 seconds"), () => writeOf("1")))
+      const paused = yield* Deferred.make<number>()
+      const isGone = yield* Effect.forkChild(Effect.flatMap(Deferred.await(paused), (pid) =>
+        sql`SELECT FROM pg_stat_activity WHERE pid = ${pid}`.pipe(
+          Effect.delay("10 millis"),
+          Effect.repeat({ until: (sessions) => sessions.length === 0 }),
+          Effect.timeout("60 seconds")
+        )))
+      const pause = sql<{ readonly pid: number }>`SELECT pg_backend_pid() AS pid`.pipe(
+        Effect.flatMap(([row]) =>
+          Deferred.succeed(paused, row?.pid ?? assert.fail("no session"))
+        ),
+        Effect.andThen(Fiber.join(isGone)),
+        Effect.orDie
+      )
+      const exit = yield* Effect.exit(journal.transact(pause, () => writeOf("1")))
       assert.include(JSON.stringify(exit), "JournalUnavailable")
       assert.strictEqual(Option.getOrThrow(yield* journal.find("1")).entries.length, 1)
     }).pipe(Effect.provide(PgSagas.layer({ lease: "500 millis" }))))
