@@ -38,6 +38,17 @@ export interface GroupCoordinator<H extends Held = Held> {
   readonly open: (member: string, held: H) => Effect.Effect<AssignedPartition, never, Scope.Scope>
 }
 
+/** Leaves, but waits for it no longer than the lease lasts, which then does the same. */
+export const leaveInTime = (
+  { lease, leave }: Pick<GroupCoordinator<Held>, "lease" | "leave">,
+  member: string
+): Effect.Effect<void> =>
+  leave(member).pipe(
+    Effect.timeoutOption(lease),
+    Effect.catch((error) => Effect.logWarning("Could not leave the consumer group; the lease will end", error)),
+    Effect.asVoid
+  )
+
 interface Handler {
   readonly generation: number
   readonly fiber: Fiber.Fiber<void>
@@ -56,11 +67,7 @@ const membership = Effect.fnUntraced(function*<H extends Held>(
   const leaseMillis = Duration.toMillis(coordinator.lease)
   const member = yield* Effect.acquireRelease(
     waiting(coordinator.join),
-    (member) =>
-      coordinator.leave(member).pipe(
-        Effect.timeoutOption(coordinator.lease),
-        Effect.catch((error) => Effect.logWarning("Could not leave the consumer group; the lease will end", error))
-      ),
+    (member) => leaveInTime(coordinator, member),
     // Whoever is told to stop while the shared state is away stops.
     { interruptible: true }
   )

@@ -34,3 +34,6 @@ export const brokers = (version?: string): Effect.Effect<Array.NonEmptyReadonlyA
       return response.ok ? Array.of(text) : yield* Effect.die(new Error(text))
     })
   })
+
+/** A broker that is late, as every broker is on a machine that is busy, is not away. */
+export const patient = { connectTimeout: "60 seconds", requestTimeout: "60 seconds" } as const

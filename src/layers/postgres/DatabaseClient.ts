@@ -55,15 +55,22 @@ const spanAttributesOf = (url: Redacted.Redacted): ReadonlyArray<readonly [strin
  * The driver lets nobody bound the wait for its pool; so this is a client of its own on the driver's connections.
  */
 const make = Effect.fnUntraced(
-  function*(options: DatabaseClientOptions) {
-    const { answerWithin, connectionWithin, maxConnections, maxMessageBytes, pool, url } = options
+  function*({
+    answerWithin,
+    connectTimeout = "5 seconds",
+    connectionWithin,
+    maxConnections,
+    maxMessageBytes,
+    pool,
+    url
+  }: DatabaseClientOptions) {
     const driver = yield* PgClient.make({
       url,
       stream: WatchedSocket.connector(Redacted.value(url), answerWithin),
       applicationName: "maas",
       maxConnections,
       maxMessageSize: maxMessageBytes,
-      connectTimeout: options.connectTimeout ?? "5 seconds",
+      connectTimeout,
       transformJson: false
     })
     const waited = `No connection was free for ${Duration.format(Duration.fromInputUnsafe(connectionWithin))}`

@@ -1,14 +1,11 @@
 import { Array, Effect, Layer } from "effect"
 import * as EventLogKafka from "../../../src/layers/kafka/EventLogKafka.ts"
 import * as KafkaClient from "../../../src/layers/kafka/KafkaClient.ts"
-import { brokers, describeWithKafka, describeWithKafkaNode } from "../../support/Kafka.ts"
+import { brokers, describeWithKafka, describeWithKafkaNode, patient } from "../../support/Kafka.ts"
 import { consumerContract } from "./ConsumerContract.ts"
 import { eventLogContract } from "./EventLogContract.ts"
 import { lease, Leases } from "./EventLogFixtures.ts"
 import { payloadContract } from "./PayloadContract.ts"
-
-/** A broker that is late, as every broker is on a machine that is busy, is not away. */
-const patient = { connectTimeout: "60 seconds", requestTimeout: "60 seconds" } as const
 
 /** Puts all members out of their group, as the coordinator does with those that it has not heard of for too long. */
 const putOut = (client: KafkaClient.KafkaClient, group: string) =>

@@ -9,7 +9,7 @@ import * as EventLogKafka from "../../../src/layers/kafka/EventLogKafka.ts"
 import { EventLog } from "../../../src/messaging/EventLog.ts"
 import type { NewRecord } from "../../../src/messaging/EventLog.ts"
 import { freePort } from "../../support/FreePort.ts"
-import { brokers, describeWithKafka, describeWithKafkaNode } from "../../support/Kafka.ts"
+import { brokers, describeWithKafka, describeWithKafkaNode, patient } from "../../support/Kafka.ts"
 import * as KafkaNode from "../../support/KafkaNode.ts"
 
 const recordsOf = (topic: string, count: number): ReadonlyArray<NewRecord> =>
@@ -40,9 +40,6 @@ const thereAndBack = Effect.fnUntraced(function*(count: number) {
       .toSorted((a, b) => a.id - b.id)
   assert.deepStrictEqual(byId(back), byId(records))
 })
-
-/** A broker that is late, as every broker is on a machine that is busy, is not away. */
-const patient = { connectTimeout: "60 seconds", requestTimeout: "60 seconds" } as const
 
 const withLog = (options: Partial<EventLogKafka.EventLogKafkaOptions>) =>
   Layer.unwrap(

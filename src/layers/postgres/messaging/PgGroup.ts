@@ -11,6 +11,7 @@ import type { SqlClient } from "effect/sql"
 import { shareOf } from "../../../messaging/Assignment.ts"
 import { EventLogUnavailable, PartitionLost, UnknownTopic } from "../../../messaging/EventLog.ts"
 import type { AssignedPartition, Subscription } from "../../../messaging/EventLog.ts"
+import { leaveInTime } from "../../../messaging/GroupMember.ts"
 import type { GroupCoordinator, Held } from "../../../messaging/GroupMember.ts"
 import { channel } from "./Notifications.ts"
 import type { Notifications } from "./Notifications.ts"
@@ -196,12 +197,7 @@ export const coordinator = (
     let made: string | undefined
     return enter((id) => {
       made = id
-    }).pipe(Effect.onInterrupt(() =>
-      made === undefined ? Effect.void : leave(made).pipe(
-        Effect.timeoutOption(lease),
-        Effect.catch((error) => Effect.logWarning("Could not leave the consumer group; the lease will end", error))
-      )
-    ))
+    }).pipe(Effect.onInterrupt(() => made === undefined ? Effect.void : leaveInTime({ lease, leave }, made)))
   })
 
   const commit = (member: string, held: PgHeld, partitionId = held.id) => (nextOffset: number) =>
